@@ -1,0 +1,31 @@
+package pennypost
+
+// CallerKind says what a caller proved to be.
+type CallerKind int8
+
+// The kinds of caller.
+const (
+	// CallerAPI holds a server API token.
+	CallerAPI CallerKind = iota + 1
+	// CallerSMTP holds an SMTP token.
+	CallerSMTP
+	// CallerAccount holds an account token.
+	CallerAccount
+	// CallerOperator holds the operator's token.
+	CallerOperator
+	// CallerTest sent POSTMARK_API_TEST: all is checked, nothing is stored.
+	CallerTest
+	// CallerSystem is the service itself.
+	CallerSystem
+)
+
+// Caller is who is calling, as auth found it. It is passed as an argument,
+// never in a context.
+type Caller struct {
+	Kind      CallerKind
+	AccountID AccountID
+	ServerID  ServerID // 0 for account and operator
+	TokenID   TokenID  // 0 for operator, test and system
+	Stream    StreamID // the stream that an SMTP token is bound to, or ""
+	IP        string   // address of the client, for records and limits
+}

@@ -1,0 +1,60 @@
+package submit
+
+import (
+	"time"
+
+	"pennypost"
+	"pennypost/internal/eml"
+)
+
+// Submission is a message as the HTTP API names its fields
+// (contract/sending.md §1). Nothing in it has been checked yet.
+type Submission struct {
+	From, To, Cc, Bcc, ReplyTo string
+	Subject                    string
+	TextBody, HTMLBody         string
+	Tag                        string
+	Headers                    []eml.Field
+	Attachments                []Attachment
+	Metadata                   []Pair // in the order given, so that keys equal but for case are seen
+	TrackOpens                 *bool  // nil: the server's setting
+	TrackLinks                 string // "": the server's setting
+	Stream                     string // "": outbound, or the token's own
+	DeliverBy                  time.Time
+}
+
+// Pair is one entry of the metadata.
+type Pair struct{ Key, Value string }
+
+// Attachment is one file of a Submission, its content decoded.
+type Attachment struct {
+	Name        string
+	ContentType string // may carry parameters
+	ContentID   string // with or without "cid:"
+	Content     []byte
+}
+
+// Raw is a message as SMTP hands it over.
+type Raw struct {
+	From       string        // envelope sender, for the record only
+	Recipients []eml.Mailbox // accepted at RCPT, at most 50
+	Surplus    []eml.Mailbox // refused at RCPT because there were too many
+	Data       []byte        // as received, dots unstuffed, CRLF or bare LF; Accept keeps no reference
+	UTF8       bool          // MAIL had SMTPUTF8
+	Helo       string
+	TLS        bool
+}
+
+// Accepted is what became of a submission that was stored.
+type Accepted struct {
+	ID          pennypost.MessageID
+	SubmittedAt time.Time
+	Inactive    []pennypost.Address // suppressed recipients, lower case; the others got their jobs
+	Test        bool                // POSTMARK_API_TEST: checked, not stored
+}
+
+// Result is the outcome of one item of a batch: either Accepted or Err is set.
+type Result struct {
+	Accepted *Accepted
+	Err      error
+}
