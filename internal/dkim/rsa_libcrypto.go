@@ -1,0 +1,237 @@
+//go:build !nolibcrypto && (linux || darwin) && (amd64 || arm64) && !android && !ios && !faketime
+
+package dkim
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// errLibcrypto says that libcrypto is missing, too old, or refused something.
+var errLibcrypto = errors.New("libcrypto")
+
+// RSA_PKCS1_PADDING of openssl/rsa.h.
+const rsaPKCS1Padding = 1
+
+// libcrypto is the system's OpenSSL, version 3 or later: addresses of the
+// functions that we call. All of them are thread-safe on objects that no other
+// thread writes; a key is only read once it is made.
+type libcrypto struct {
+	version uintptr
+
+	bioNewMemBuf, bioFree, d2iPrivateKeyBio, pkeyFree      uintptr
+	ctxNew, ctxFree, signInit, setPadding, setMD, pkeySign uintptr
+	sha256MD, errClear                                     uintptr
+}
+
+// openLibcrypto opens the library at its first use. It is never closed:
+// OpenSSL does not expect to be unloaded.
+//
+//nolint:gochecknoglobals // a library is loaded once per process, as the process's, not as ours
+var openLibcrypto = sync.OnceValues(func() (*libcrypto, error) {
+	for _, name := range libcryptoNames() {
+		handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
+		if err != nil {
+			continue
+		}
+		if lib, err := newLibcrypto(handle); err == nil {
+			return lib, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: no usable version found", errLibcrypto)
+})
+
+// libcryptoNames are tried in order. On darwin never the bare libcrypto.dylib:
+// the system ends a process that opens its own.
+func libcryptoNames() []string {
+	if runtime.GOOS == "darwin" {
+		return []string{
+			"libcrypto.3.dylib",
+			"/opt/homebrew/opt/openssl@3/lib/libcrypto.3.dylib",
+			"/usr/local/opt/openssl@3/lib/libcrypto.3.dylib",
+		}
+	}
+	return []string{"libcrypto.so.3", "libcrypto.so"}
+}
+
+func newLibcrypto(handle uintptr) (*libcrypto, error) {
+	var lib libcrypto
+	var versionNum, sha256MD uintptr
+	for name, fn := range map[string]*uintptr{
+		"OpenSSL_version_num":           &versionNum,
+		"BIO_new_mem_buf":               &lib.bioNewMemBuf,
+		"BIO_free":                      &lib.bioFree,
+		"d2i_PrivateKey_bio":            &lib.d2iPrivateKeyBio,
+		"EVP_PKEY_free":                 &lib.pkeyFree,
+		"EVP_PKEY_CTX_new":              &lib.ctxNew,
+		"EVP_PKEY_CTX_free":             &lib.ctxFree,
+		"EVP_PKEY_sign_init":            &lib.signInit,
+		"EVP_PKEY_CTX_set_rsa_padding":  &lib.setPadding,
+		"EVP_PKEY_CTX_set_signature_md": &lib.setMD,
+		"EVP_PKEY_sign":                 &lib.pkeySign,
+		"EVP_sha256":                    &sha256MD,
+		"ERR_clear_error":               &lib.errClear,
+	} {
+		addr, err := purego.Dlsym(handle, name)
+		if err != nil || addr == 0 {
+			return nil, fmt.Errorf("%w: %s is missing", errLibcrypto, name)
+		}
+		*fn = addr
+	}
+	// OPENSSL_VERSION_NUMBER: 0xMNN00PP0, M the major version.
+	lib.version = call(versionNum)
+	if lib.version>>28&0xf < 3 {
+		return nil, fmt.Errorf("%w: version %#x is too old", errLibcrypto, lib.version)
+	}
+	lib.sha256MD = call(sha256MD)
+	return &lib, nil
+}
+
+// call calls a C function. A pointer to Go memory must be converted in the
+// argument list itself, which keeps it alive and in its place (package unsafe,
+// Pointer, rule 4).
+//
+//go:uintptrescapes
+func call(fn uintptr, args ...uintptr) uintptr {
+	r, _, _ := purego.SyscallN(fn, args...) //nolint:dogsled // the other results mean nothing here
+	return r
+}
+
+// callInt calls a C function that returns int, of which only 32 bits count.
+//
+//go:uintptrescapes
+func callInt(fn uintptr, args ...uintptr) int32 {
+	return int32(call(fn, args...)) //nolint:gosec // G115: the upper half of the register is undefined
+}
+
+// parse makes an EVP_PKEY of PKCS #8.
+func (lib *libcrypto) parse(der []byte) (uintptr, error) {
+	bio := call(lib.bioNewMemBuf, uintptr(unsafe.Pointer(&der[0])), uintptr(len(der)))
+	if bio == 0 {
+		return 0, fmt.Errorf("%w: BIO_new_mem_buf", errLibcrypto)
+	}
+	pkey := call(lib.d2iPrivateKeyBio, bio, 0)
+	call(lib.bioFree, bio)
+	runtime.KeepAlive(der)
+	if pkey == 0 {
+		call(lib.errClear)
+		return 0, fmt.Errorf("%w: d2i_PrivateKey_bio", errLibcrypto)
+	}
+	return pkey, nil
+}
+
+// sign makes a PKCS #1 v1.5 signature of size octets over a SHA-256 digest.
+// A context is made for each: it costs some microseconds of some hundred, and
+// nothing is left to share or to free.
+func (lib *libcrypto) sign(pkey uintptr, digest []byte, size int) ([]byte, error) {
+	ctx := call(lib.ctxNew, pkey, 0)
+	if ctx == 0 {
+		return nil, fmt.Errorf("%w: EVP_PKEY_CTX_new", errLibcrypto)
+	}
+	defer call(lib.ctxFree, ctx)
+
+	sig := make([]byte, size)
+	n := new(uintptr)
+	*n = uintptr(size)
+	if callInt(lib.signInit, ctx) <= 0 ||
+		callInt(lib.setPadding, ctx, rsaPKCS1Padding) <= 0 ||
+		callInt(lib.setMD, ctx, lib.sha256MD) <= 0 ||
+		callInt(lib.pkeySign, ctx, uintptr(unsafe.Pointer(&sig[0])), uintptr(unsafe.Pointer(n)),
+			uintptr(unsafe.Pointer(&digest[0])), uintptr(len(digest))) <= 0 {
+		// Its queue of errors belongs to whichever thread we ran on.
+		call(lib.errClear)
+		return nil, fmt.Errorf("%w: EVP_PKEY_sign", errLibcrypto)
+	}
+	if *n != uintptr(size) {
+		return nil, fmt.Errorf("%w: signature of %d octets", errLibcrypto, *n)
+	}
+	return sig, nil
+}
+
+// A libSigner signs with libcrypto.
+type libSigner struct {
+	key  *rsa.PrivateKey
+	lib  *libcrypto
+	pkey uintptr
+}
+
+// NewRSASigner gives the fastest signer there is for a key: libcrypto when it
+// is there and signs a test correctly with this key, else the key itself. It
+// takes about 2 ms: keep the result. It is safe for several goroutines; its
+// memory outside Go's is freed when it is collected.
+func NewRSASigner(key *rsa.PrivateKey) crypto.Signer {
+	lib, err := openLibcrypto()
+	if err != nil {
+		return key
+	}
+	s, err := newLibSigner(lib, key)
+	if err != nil {
+		return key
+	}
+	return s
+}
+
+func newLibSigner(lib *libcrypto, key *rsa.PrivateKey) (*libSigner, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("marshal key for libcrypto: %w", err)
+	}
+	defer clear(der)
+	pkey, err := lib.parse(der)
+	if err != nil {
+		return nil, err
+	}
+	s := &libSigner{key: key, lib: lib, pkey: pkey}
+	runtime.AddCleanup(s, func(pkey uintptr) { call(lib.pkeyFree, pkey) }, pkey)
+
+	digest := sha256.Sum256([]byte("pennypost"))
+	sig, err := lib.sign(pkey, digest[:], key.Size())
+	if err != nil {
+		return nil, err
+	}
+	if err := rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, digest[:], sig); err != nil {
+		return nil, fmt.Errorf("check libcrypto's signature: %w", err)
+	}
+	runtime.KeepAlive(s)
+	return s, nil
+}
+
+// Public gives the *rsa.PublicKey.
+func (s *libSigner) Public() crypto.PublicKey { return &s.key.PublicKey }
+
+// Sign signs a SHA-256 digest as PKCS #1 v1.5. All else, and what libcrypto
+// fails at, is left to crypto/rsa.
+func (s *libSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, pss := opts.(*rsa.PSSOptions); pss || opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
+		return s.key.Sign(random, digest, opts)
+	}
+	sig, err := s.lib.sign(s.pkey, digest, s.key.Size())
+	runtime.KeepAlive(s)
+	if err != nil {
+		return s.key.Sign(random, digest, opts)
+	}
+	return sig, nil
+}
+
+func (s *libSigner) privateKey() *rsa.PrivateKey { return s.key }
+
+// Backend says what signs RSA: "crypto/rsa", or "libcrypto" and the version of
+// the library.
+func Backend() string {
+	lib, err := openLibcrypto()
+	if err != nil {
+		return "crypto/rsa"
+	}
+	v := lib.version
+	return fmt.Sprintf("libcrypto %d.%d.%d", v>>28&0xf, v>>20&0xff, v>>4&0xff)
+}
