@@ -1,0 +1,171 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"pennypost"
+)
+
+// JSON writes answers of an API.
+type JSON struct {
+	// Unavailable tells whether an error is a local fault that may pass:
+	// 503 then, else 500. ErrBusy and a deadline that ended are so anyhow.
+	Unavailable func(error) bool
+	Log         *slog.Logger
+
+	gzips sync.Pool // *gzip.Writer
+}
+
+// NewJSON makes the writer of an edge. Both arguments may be nil.
+func NewJSON(log *slog.Logger, unavailable func(error) bool) *JSON {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if unavailable == nil {
+		unavailable = func(error) bool { return false }
+	}
+	return &JSON{Unavailable: unavailable, Log: log}
+}
+
+// ErrorBody is the error object (contract/common.md §5).
+type ErrorBody struct {
+	ErrorCode pennypost.Code `json:"ErrorCode"`
+	Message   string         `json:"Message"`
+	ErrorID   string         `json:"ErrorID,omitempty"` // code 101 alone
+}
+
+// OK answers 200 with a value: success has no other status
+// (contract/common.md §1).
+func (j *JSON) OK(w http.ResponseWriter, r *http.Request, v any) {
+	body, err := encode(v)
+	if err != nil {
+		j.Error(w, r, err)
+		return
+	}
+	j.write(w, r, http.StatusOK, body)
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // the answer is never a page: its type is fixed and not sniffed
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Error answers with the error object, and logs what is our own fault.
+func (j *JSON) Error(w http.ResponseWriter, r *http.Request, err error) {
+	ctx, id := r.Context(), RequestID(r.Context())
+	var refusal *pennypost.Error
+	switch {
+	case errors.As(err, &refusal):
+		j.errorObject(w, r, orStatus(refusal), ErrorBody{ErrorCode: refusal.Code, Message: refusal.Text})
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		// The client went away: nobody reads this.
+		j.errorObject(w, r, http.StatusServiceUnavailable, unavailable())
+	case errors.Is(err, ErrBusy), errors.Is(err, context.DeadlineExceeded), j.Unavailable(err):
+		j.Log.WarnContext(ctx, "request refused for a local fault", "request_id", id, "method", r.Method, "err", err)
+		w.Header().Set("Retry-After", "5")
+		j.errorObject(w, r, http.StatusServiceUnavailable, unavailable())
+	default:
+		j.Log.ErrorContext(ctx, "request failed", "request_id", id, "method", r.Method, "err", err)
+		j.Fault(w, r, id)
+	}
+}
+
+// Fault answers 500, code 101, with an error id (contract/common.md §4).
+func (j *JSON) Fault(w http.ResponseWriter, r *http.Request, id string) {
+	j.errorObject(w, r, http.StatusInternalServerError, ErrorBody{
+		ErrorCode: pennypost.CodeFault, ErrorID: id,
+		Message: "An unexpected error occurred. Please try again. Error ID: " + id,
+	})
+}
+
+func unavailable() ErrorBody {
+	return ErrorBody{ErrorCode: pennypost.CodeMaintenance, Message: "The service is not available at the moment. Please try again later."}
+}
+
+func orStatus(e *pennypost.Error) int {
+	if e.Status == 0 {
+		return http.StatusUnprocessableEntity
+	}
+	return e.Status
+}
+
+func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e ErrorBody) {
+	body, err := encode(e)
+	if err != nil { // three plain fields always encode
+		panic(err)
+	}
+	w.Header().Set("X-PM-ApiErrorCode", strconv.Itoa(int(e.ErrorCode)))
+	j.write(w, r, status, body)
+}
+
+// gzipFrom is the length below which compressing costs more than it saves.
+const gzipFrom = 1400
+
+func (j *JSON) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "private, no-store")
+	h.Add("Vary", "Accept-Encoding")
+	if len(body) >= gzipFrom && acceptsGzip(r.Header) {
+		body = j.compress(body)
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		j.Log.DebugContext(r.Context(), "answer not taken", "request_id", RequestID(r.Context()), "err", err)
+	}
+}
+
+func (j *JSON) compress(body []byte) []byte {
+	var out bytes.Buffer
+	zw, ok := j.gzips.Get().(*gzip.Writer)
+	if !ok {
+		var err error
+		if zw, err = gzip.NewWriterLevel(nil, gzip.BestSpeed); err != nil { // a constant level is valid
+			panic(err)
+		}
+	}
+	zw.Reset(&out)
+	if _, err := zw.Write(body); err != nil { // a bytes.Buffer takes all
+		panic(err)
+	}
+	if err := zw.Close(); err != nil {
+		panic(err)
+	}
+	j.gzips.Put(zw)
+	return out.Bytes()
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 §12.5.3).
+func acceptsGzip(h http.Header) bool {
+	for _, v := range h.Values("Accept-Encoding") {
+		for item := range strings.SplitSeq(v, ",") {
+			name, params, _ := strings.Cut(item, ";")
+			if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				continue
+			}
+			q, ok := strings.CutPrefix(strings.ReplaceAll(strings.ToLower(params), " ", ""), "q=")
+			if !ok {
+				return true
+			}
+			weight, err := strconv.ParseFloat(q, 64)
+			return err == nil && weight > 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"pennypost"
+)
+
+// CodeTooLarge is the ErrorCode of a 413, which the contract does not give:
+// 413 itself means something else there (contract/common.md §6.2).
+const CodeTooLarge = pennypost.CodeInvalid
+
+// CodeContentHeaders is the ErrorCode of a 415 (contract/README.md, settled
+// contradictions).
+const CodeContentHeaders = pennypost.CodeHeaders
+
+// BodiesConfig bounds the memory of request bodies. Zero values are defaults.
+type BodiesConfig struct {
+	Budget int64         // octets of all bodies being handled; 256 MiB
+	Wait   time.Duration // how long a request waits for its share; 2 s
+}
+
+// Bodies reads request bodies within a budget.
+type Bodies struct {
+	budget *semaphore.Weighted
+	size   int64
+	wait   time.Duration
+}
+
+// NewBodies makes the reader of an edge.
+func NewBodies(c BodiesConfig) *Bodies {
+	if c.Budget <= 0 {
+		c.Budget = 256 << 20
+	}
+	if c.Wait <= 0 {
+		c.Wait = 2 * time.Second
+	}
+	return &Bodies{budget: semaphore.NewWeighted(c.Budget), size: c.Budget, wait: c.Wait}
+}
+
+// ErrBusy says that the budget of bodies is used up; it is a local fault.
+var ErrBusy = errors.New("too many request bodies at once")
+
+// Read reads the whole body, at most limit octets. The caller calls release
+// when the body and what was decoded from it are no longer needed. Refusals
+// are *pennypost.Error: 413 over the limit, 415 for an encoded body, 408 when
+// the client was too slow, 400 when it went away or sent no valid chunks.
+func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, release func(), err error) {
+	release = func() {}
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, release, &pennypost.Error{
+			Code: CodeContentHeaders, Status: http.StatusUnsupportedMediaType,
+			Text: "Content-Encoding is not supported for requests.",
+		}
+	}
+	if r.ContentLength > limit {
+		return nil, release, tooLarge(limit)
+	}
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return nil, release, nil
+	}
+	share := r.ContentLength
+	if share < 0 {
+		share = limit
+	}
+	share = min(share, b.size)
+	if err := b.acquire(r.Context(), share); err != nil {
+		return nil, release, err
+	}
+	release = func() { b.budget.Release(share) }
+	body, err = readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	if err != nil {
+		release()
+		return nil, func() {}, readError(err, limit)
+	}
+	return body, release, nil
+}
+
+func (b *Bodies) acquire(ctx context.Context, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
+	defer cancel()
+	if err := b.budget.Acquire(ctx, n); err != nil {
+		return fmt.Errorf("wait for room for a body of %d octets: %w", n, ErrBusy)
+	}
+	return nil
+}
+
+// readAll takes memory as it arrives: an announced length that never comes
+// must not cost its size.
+func readAll(r io.Reader, announced int64) ([]byte, error) {
+	const first = 64 << 10
+	size := int64(first)
+	if announced >= 0 {
+		size = min(size, announced)
+	}
+	buf := make([]byte, 0, size+1)
+	for {
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(buf) == cap(buf) {
+			next := int64(2 * cap(buf))
+			if announced >= 0 && next > announced {
+				next = announced + 1
+			}
+			next = max(next, int64(len(buf)+1))
+			buf = append(make([]byte, 0, next), buf...)
+		}
+	}
+}
+
+func readError(err error, limit int64) error {
+	var big *http.MaxBytesError
+	switch {
+	case errors.As(err, &big):
+		return tooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &pennypost.Error{Code: pennypost.CodeInvalid, Status: http.StatusRequestTimeout, Text: "The request body did not arrive in time."}
+	}
+	return &pennypost.Error{Code: pennypost.CodeInvalid, Status: http.StatusBadRequest, Text: "The request body could not be read."}
+}
+
+func tooLarge(limit int64) error {
+	return &pennypost.Error{
+		Code: CodeTooLarge, Status: http.StatusRequestEntityTooLarge,
+		Text: fmt.Sprintf("The request is too large: the limit is %d bytes.", limit),
+	}
+}
