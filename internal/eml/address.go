@@ -131,7 +131,7 @@ func ParseMailbox(s string) (Mailbox, error) {
 	case hasControl(s):
 		return Mailbox{}, addressError(AddressInvalid, s)
 	}
-	if s[0] == '"' && quotedEnd(s) == len(s) {
+	if isQuoted(s) {
 		return checkAddr(unquote(s), false)
 	}
 	if s[len(s)-1] != '>' {
@@ -185,7 +185,8 @@ func itemEnd(s string) int {
 		case ',':
 			return i
 		case '"':
-			i += quotedEnd(s[i:]) - 1
+			n, _ := quotedEnd(s[i:])
+			i += n - 1
 		}
 	}
 	return len(s)
@@ -230,7 +231,7 @@ func checkAddr(s string, quoting bool) (Mailbox, error) {
 		return Mailbox{}, addressError(kind, s)
 	}
 	local := s[:at]
-	if quoting && local[0] == '"' && quotedEnd(local) == len(local) {
+	if quoting && isQuoted(local) {
 		local = unquote(local)
 	}
 	if !isLocal(local) {

@@ -48,7 +48,7 @@ func (r *addrReader) read() {
 		case '(':
 			i += r.readComment(r.s[i:])
 		case '"':
-			n := quotedEnd(r.s[i:])
+			n, _ := quotedEnd(r.s[i:])
 			r.raw.WriteString(r.s[i : i+n])
 			i += n
 		case '<':
@@ -116,7 +116,7 @@ func (r *addrReader) readAngle(s string) int {
 		case '(':
 			i += r.readComment(s[i:])
 		case '"':
-			n := quotedEnd(s[i:])
+			n, _ := quotedEnd(s[i:])
 			b.WriteString(s[i : i+n])
 			i += n
 		default:

@@ -121,6 +121,15 @@ func printable(s string) string {
 	}, s)
 }
 
+// isQuoted says whether s is one quoted string.
+func isQuoted(s string) bool {
+	if s == "" || s[0] != '"' {
+		return false
+	}
+	n, closed := quotedEnd(s)
+	return closed && n == len(s)
+}
+
 // quote returns s as a quoted string (RFC 5322 §3.2.4).
 func quote(s string) string {
 	var b strings.Builder
@@ -136,18 +145,18 @@ func quote(s string) string {
 	return b.String()
 }
 
-// quotedEnd returns the length of the quoted string at the start of s, len(s) when
-// it does not end.
-func quotedEnd(s string) int {
+// quotedEnd returns the length of the quoted string at the start of s; len(s) and
+// false when it does not end.
+func quotedEnd(s string) (n int, closed bool) {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
 			i++
 		case '"':
-			return i + 1
+			return i + 1, true
 		}
 	}
-	return len(s)
+	return len(s), false
 }
 
 // unquote returns the content of a quoted string.
@@ -187,10 +196,11 @@ func decodePhrase(s string) (name string, ok bool) {
 		if q == len(s) {
 			break
 		}
-		end := q + quotedEnd(s[q:])
-		if end-q < 2 || s[end-1] != '"' {
+		n, closed := quotedEnd(s[q:])
+		if !closed {
 			return "", false
 		}
+		end := q + n
 		b.WriteString(DecodeHeader(unquote(s[q:end])))
 		s = s[end:]
 	}

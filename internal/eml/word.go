@@ -78,6 +78,7 @@ func DecodeHeader(v string) string {
 		v = v[i+n:]
 	}
 	d.text(v)
+	d.flush()
 	return printable(d.out.String())
 }
 

@@ -1,0 +1,224 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/account"
+	"pennypost/internal/auth"
+	"pennypost/internal/store"
+	"pennypost/internal/submit"
+	"pennypost/internal/web"
+)
+
+// Config is what the API works with. Store, Auth, Door and Accounts are
+// required; zero values of the others are defaults.
+type Config struct {
+	Store    *store.Store
+	Auth     *auth.Auth
+	Door     *submit.Door
+	Accounts *account.Accounts
+
+	// Names that answers show.
+	ConsoleURL    string // "https://mail.example.net", for ServerLink
+	InboundDomain string // domain of inbound addresses
+	BounceDomain  string // target of customers' return-path CNAME
+	SPFDomain     string // what customers include in their SPF record
+	SMTPHost      string // shown with SMTP tokens
+	SMTPPorts     []int
+
+	Trusted     []netip.Prefix // proxies whose X-Forwarded-For is believed
+	BodyLimit   int64          // octets of a request; 10 MiB (contract/common.md §8)
+	BatchLimit  int64          // octets of a batch; 50 MiB
+	BodyBudget  int64          // octets of all bodies at once; 256 MiB
+	Work        time.Duration  // how long a call may work once its body is there; 5 s
+	LongWork    time.Duration  // the same where DNS is asked; 20 s
+	Now         func() time.Time
+	Log         *slog.Logger
+}
+
+// API answers the calls. It is made by New and has no state of its own.
+type API struct {
+	conf    Config
+	log     *slog.Logger
+	json    *web.JSON
+	bodies  *web.Bodies
+	eastern *time.Location
+}
+
+// New makes the API. An error says that the time zone America/New_York is
+// missing: import time/tzdata.
+func New(c Config) (*API, error) {
+	def := func(v *int64, d int64) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&c.BodyLimit, 10<<20)
+	def(&c.BatchLimit, 50<<20)
+	def(&c.BodyBudget, 256<<20)
+	if c.Work <= 0 {
+		c.Work = 5 * time.Second
+	}
+	if c.LongWork <= 0 {
+		c.LongWork = 20 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now //nolint:forbidigo // the one place where the default is taken
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	eastern, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		return nil, fmt.Errorf("load the zone of query dates: %w", err)
+	}
+	return &API{
+		conf: c, log: c.Log, eastern: eastern,
+		json:   web.NewJSON(c.Log, isUnavailable),
+		bodies: web.NewBodies(web.BodiesConfig{Budget: c.BodyBudget}),
+	}, nil
+}
+
+func (a *API) now() time.Time { return a.conf.Now() }
+
+// isUnavailable tells local faults that may pass. An unknown outcome is not
+// one: the message may be stored, and clients repeat after a 503
+// (contract/clients.md 1.13).
+func isUnavailable(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUnknown)
+}
+
+// Handler serves the customers' API and the confirmation page.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(confirmPath+"{token}", a.confirmPage())
+	tree := newTree(a.routes())
+	return a.frame(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isConfirm(r.URL.Path) {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		a.serve(tree, w, r)
+	}))
+}
+
+// OperatorHandler serves the operator's API. It belongs on a listener of its
+// own: its paths are 404 on Handler.
+func (a *API) OperatorHandler() http.Handler {
+	tree := newTree(a.operatorRoutes())
+	return a.frame(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(tree, w, r) }))
+}
+
+func (a *API) frame(next http.Handler) http.Handler {
+	return web.Frame{Trusted: a.conf.Trusted, Panicked: a.json.Fault, Log: a.log}.Wrap(next)
+}
+
+// serve takes one request through the checks in the order of doc.go.
+func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
+	v, err := a.answer(tree, w, r)
+	if err == nil {
+		a.json.OK(w, r, v)
+		return
+	}
+	var method *methodError
+	if errors.As(err, &method) {
+		w.Header().Set("Allow", method.allow)
+		err = method.refusal()
+	}
+	a.json.Error(w, r, err)
+}
+
+func (a *API) answer(tree *node, w http.ResponseWriter, r *http.Request) (any, error) {
+	rt, ids, err := tree.find(r.URL, r.Method)
+	if err != nil {
+		return nil, err
+	}
+	within := rt.within
+	if within == 0 {
+		within = a.conf.Work
+	}
+	who, err := a.caller(r, rt.opener, within)
+	if err != nil {
+		return nil, err
+	}
+	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0); err != nil {
+		return nil, err
+	}
+	c := &call{r: r, who: who, ids: ids, query: parseQuery(r.URL.RawQuery)}
+	if rt.limit > 0 {
+		body, release, err := a.bodies.Read(w, r, rt.limit)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		c.body = body
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), within)
+	defer cancel()
+	return rt.handle(ctx, c)
+}
+
+// The headers that carry tokens (contract/common.md §2).
+const (
+	serverHeader   = "X-Postmark-Server-Token"
+	accountHeader  = "X-Postmark-Account-Token"
+	operatorHeader = "X-Operator-Token"
+)
+
+// caller authenticates. A token is taken from its header alone, once: a
+// repeated header is as good as none.
+func (a *API) caller(r *http.Request, by opener, within time.Duration) (pennypost.Caller, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), within)
+	defer cancel()
+	ip := ""
+	if addr := web.ClientAddr(ctx); addr.IsValid() {
+		ip = addr.String()
+	}
+	switch by {
+	case byServer:
+		token, err := tokenOf(r, serverHeader, accountHeader)
+		if err != nil {
+			return pennypost.Caller{}, err
+		}
+		return a.conf.Auth.Server(ctx, token, ip)
+	case byAccount:
+		token, err := tokenOf(r, accountHeader, serverHeader)
+		if err != nil {
+			return pennypost.Caller{}, err
+		}
+		return a.conf.Auth.Account(ctx, token, ip)
+	case byOperator:
+		return a.conf.Auth.Operator(ctx, r.Header.Get(operatorHeader), ip)
+	}
+	return pennypost.Caller{}, fmt.Errorf("route opened by %d", by)
+}
+
+// tokenOf gives the token of a header, or the contract's 401 when neither this
+// nor the other kind's header is there.
+func tokenOf(r *http.Request, want, other string) (string, error) {
+	list := r.Header.Values(want)
+	if len(list) == 0 && len(r.Header.Values(other)) == 0 {
+		return "", &pennypost.Error{
+			Code: pennypost.CodeToken, Status: http.StatusUnauthorized,
+			Text: "No Account or Server API tokens were supplied in the HTTP headers. Please add a header for either X-Postmark-Server-Token or X-Postmark-Account-Token.",
+		}
+	}
+	if len(list) != 1 || list[0] == "" {
+		kind := "Server"
+		if want == accountHeader {
+			kind = "Account"
+		}
+		return "", &pennypost.Error{
+			Code: pennypost.CodeToken, Status: http.StatusUnauthorized,
+			Text: fmt.Sprintf("The %s Token you provided in the %s request header was invalid. Please verify that you are using a valid token.", kind, want),
+		}
+	}
+	return list[0], nil
+}

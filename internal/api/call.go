@@ -1,0 +1,89 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"pennypost"
+)
+
+// call is one request as a handler sees it.
+type call struct {
+	r     *http.Request
+	who   pennypost.Caller
+	ids   []string // what the path has in place of {…}, in order
+	query query
+	body  []byte // nil where the route takes none
+}
+
+// id reads the n-th id of the path as a number of the size that clients hold
+// (contract/clients.md 2.3). What is no such number names nothing: false.
+func (c *call) id(n int) (int64, bool) { return parseID(c.ids[n]) }
+
+func parseID(s string) (int64, bool) {
+	v, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || v <= 0 || s[0] == '+' {
+		return 0, false
+	}
+	return v, true
+}
+
+// query holds the parameters by lower-case name; of a repeated one the first
+// counts.
+type query map[string]string
+
+func parseQuery(raw string) query {
+	q := query{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || name == "" {
+			continue
+		}
+		value, err = url.QueryUnescape(value)
+		if err != nil {
+			continue
+		}
+		if name = strings.ToLower(name); !has(q, name) {
+			q[name] = strings.ToValidUTF8(value, "\uFFFD")
+		}
+	}
+	return q
+}
+
+func has(q query, name string) bool {
+	_, ok := q[name]
+	return ok
+}
+
+// flag reads a boolean (contract/clients.md 1.5); absent or unknown is false.
+func (q query) flag(name string) bool {
+	switch strings.ToLower(q[name]) {
+	case "true", "1":
+		return true
+	}
+	return false
+}
+
+const (
+	maxCount  = 500
+	maxWindow = 10_000 // count + offset of a message search
+)
+
+// paging reads count and offset, both required. code is that of the list's
+// refusals.
+func (q query) paging(code pennypost.Code, window int) (count, offset int, err error) {
+	count, errC := strconv.Atoi(q["count"])
+	offset, errO := strconv.Atoi(q["offset"])
+	switch {
+	case errC != nil || count < 1 || count > maxCount:
+		return 0, 0, pennypost.Refuse(code, "Parameter 'count' is required and must be an integer from 1 to %d.", maxCount)
+	case errO != nil || offset < 0 || offset > 1<<30:
+		return 0, 0, pennypost.Refuse(code, "Parameter 'offset' is required and must be an integer of 0 or more.")
+	case window > 0 && count+offset > window:
+		return 0, 0, pennypost.Refuse(code, "Parameters 'count' and 'offset' must not exceed %d together.", window)
+	}
+	return count, offset, nil
+}

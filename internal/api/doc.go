@@ -1,0 +1,32 @@
+// Package api is the HTTP API: the contract's, what docs/api.md adds to it, the
+// operator's, and the page on which a sender address is confirmed.
+//
+// # Routes
+//
+// One table (routes.go) names every call: method, path, whose token opens it,
+// the limit of its body, its handler. Paths are matched without regard to case
+// and with one trailing slash or none; what stands for an id keeps its case. The
+// contract's own paths overlap in a way that http.ServeMux refuses
+// (/messages/outbound/opens/{id} and /messages/outbound/{id}/details), so the
+// table is matched segment by segment, literal before id.
+//
+// # Order of checks
+//
+// Path 404, method 405, token 401, content headers 415, size 413, JSON 402,
+// items of a batch 410, types of fields 403; all else is decided below:
+// package submit for messages, package account for what customers set up
+// (contract/sending.md §8). A handler returns a value or an error; package web
+// turns either into the answer.
+//
+// # Tenants
+//
+// The caller's server or account goes into every look-up as an argument. What
+// belongs to another is answered exactly as what does not exist.
+//
+// # JSON
+//
+// decode (json.go) reads bodies: UTF-8 without exception, one value, names
+// without regard to case, of a repeated name the last value counts, null is
+// absence, unknown names are ignored. Depth, numbers, names and values are
+// bounded before anything is built from them.
+package api

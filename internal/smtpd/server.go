@@ -1,0 +1,216 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server is an SMTP server. Make it with New, start it with Serve.
+type Server struct {
+	cfg   Config
+	lim   Limits
+	log   *slog.Logger
+	now   func() time.Time
+	stats *stats
+	mem   memory
+	watch watches
+
+	// TLS for submission, and for port 25: Microsoft's senders broke off on
+	// TLS 1.3 tickets (golang/go#70232).
+	tls, tls25 *tls.Config
+
+	grace atomic.Int64
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	from  map[netip.Prefix]int
+	done  sync.WaitGroup
+}
+
+// New makes a Server.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case cfg.Hostname == "":
+		return nil, errors.New("smtp server: no host name")
+	case cfg.Authenticate == nil || cfg.Accept == nil:
+		return nil, errors.New("smtp server: Authenticate and Accept must be set")
+	case cfg.TLS == nil:
+		return nil, errors.New("smtp server: no TLS")
+	}
+	s := &Server{
+		cfg: cfg, lim: cfg.Limits.withDefaults(), log: cfg.Log, now: cfg.Now,
+		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]int),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
+	}
+	s.stats = newStats(cfg.Metrics, s.open)
+	s.mem.free.Store(s.lim.Memory)
+	s.watch.tokens = make(map[int64]*watch)
+	s.tls = cfg.TLS.Clone()
+	s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
+	s.tls25 = s.tls.Clone()
+	s.tls25.SessionTicketsDisabled = true
+	return s, nil
+}
+
+// Serve accepts connections on all listeners until ctx ends, and returns once
+// the last session has ended, at most Limits.Grace and what a reply takes
+// later. It closes the listeners. A listener that fails ends all.
+func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var accepting sync.WaitGroup
+	for _, l := range listeners {
+		accepting.Go(func() {
+			if err := s.accept(ctx, l); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	<-ctx.Done()
+	var errs []error
+	for _, l := range listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close listener: %w", err))
+		}
+	}
+	accepting.Wait()
+	s.stop()
+	s.done.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		errs = append(errs, cause)
+	}
+	return errors.Join(errs...)
+}
+
+// accept runs one listener. Running out of file descriptors is no reason to
+// end: it goes on after a rest.
+func (s *Server) accept(ctx context.Context, l Listener) error {
+	const maxRest = time.Second
+	rest := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				s.hangUp(nc, replyStopping, l.ImplicitTLS)
+			}
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("accept SMTP connection: %w", err)
+		}
+		if err != nil {
+			rest = min(max(2*rest, 5*time.Millisecond), maxRest)
+			s.log.WarnContext(ctx, "accept failed", "listener", l.Addr().String(), "err", err)
+			select {
+			case <-time.After(rest):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		rest = 0
+		s.welcome(ctx, l, nc)
+	}
+}
+
+// welcome starts a connection, or refuses it without a handshake when there
+// are too many.
+func (s *Server) welcome(ctx context.Context, l Listener, nc net.Conn) {
+	c := &conn{srv: s, lis: l, nc: nc, ip: addressOf(nc.RemoteAddr()), since: s.now()}
+	if !s.add(c) {
+		s.stats.connections.Add(1, "refused")
+		s.hangUp(nc, replyTooManyConn, l.ImplicitTLS)
+		return
+	}
+	s.stats.connections.Add(1, "accepted")
+	// A transaction may outlive ctx by the grace time.
+	ctx = context.WithoutCancel(ctx)
+	s.done.Go(func() {
+		defer s.remove(c)
+		c.serve(ctx)
+	})
+}
+
+// hangUp says why, unless the peer waits for TLS, and closes. It never blocks:
+// a fresh socket has room for one line.
+func (s *Server) hangUp(nc net.Conn, r reply, implicit bool) {
+	if !implicit {
+		if err := nc.SetWriteDeadline(s.now().Add(100 * time.Millisecond)); err == nil {
+			_, _ = nc.Write(r.appendTo(nil)) //nolint:errcheck // the peer may be gone
+		}
+	}
+	_ = nc.Close() //nolint:errcheck // nothing is lost
+}
+
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := prefixOf(c.ip)
+	if len(s.conns) >= s.lim.Connections || s.from[p] >= s.lim.PerAddress {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	s.from[p]++
+	return true
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	p := prefixOf(c.ip)
+	if s.from[p]--; s.from[p] <= 0 {
+		delete(s.from, p)
+	}
+}
+
+func (s *Server) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// crowded: three quarters of all connections are taken. Strangers must then
+// hurry, so that idle ones cannot keep everybody else out.
+func (s *Server) crowded() bool { return 4*s.open() >= 3*s.lim.Connections }
+
+func (s *Server) stop() {
+	s.grace.Store(s.now().Add(s.lim.Grace).UnixMicro())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.finish(endStop)
+	}
+}
+
+func addressOf(a net.Addr) netip.Addr {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.IPv6Unspecified() // not TCP: all such peers share a place
+	}
+	return ap.Addr().Unmap()
+}
+
+// prefixOf is what counts as one address: IPv4 /32, IPv6 /64.
+func prefixOf(ip netip.Addr) netip.Prefix {
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	p, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
