@@ -25,22 +25,29 @@ type Config struct {
 	Door     *submit.Door
 	Accounts *account.Accounts
 
+	// Discard drops held mail of a server with an event each, and tells how
+	// many recipients it dropped; it may stop before all are, when the context
+	// ends. Nil: the operator cannot do it.
+	Discard func(ctx context.Context, server pennypost.ServerID) (int, error)
+
 	// Names that answers show.
 	ConsoleURL    string // "https://mail.example.net", for ServerLink
 	InboundDomain string // domain of inbound addresses
 	BounceDomain  string // target of customers' return-path CNAME
+	TrackDomain   string // target of customers' tracking CNAME
 	SPFDomain     string // what customers include in their SPF record
 	SMTPHost      string // shown with SMTP tokens
 	SMTPPorts     []int
 
-	Trusted     []netip.Prefix // proxies whose X-Forwarded-For is believed
-	BodyLimit   int64          // octets of a request; 10 MiB (contract/common.md §8)
-	BatchLimit  int64          // octets of a batch; 50 MiB
-	BodyBudget  int64          // octets of all bodies at once; 256 MiB
-	Work        time.Duration  // how long a call may work once its body is there; 5 s
-	LongWork    time.Duration  // the same where DNS is asked; 20 s
-	Now         func() time.Time
-	Log         *slog.Logger
+	Trusted    []netip.Prefix // proxies whose X-Forwarded-For is believed
+	BodyLimit  int64          // octets of a request; 10 MiB (contract/common.md §8)
+	BatchLimit int64          // octets of a batch; 50 MiB
+	BodyBudget int64          // octets of all bodies at once; 256 MiB
+	Work       time.Duration  // how long a call may work once its body is there; 5 s
+	BatchWork  time.Duration  // the same for a batch; 30 s
+	LongWork   time.Duration  // the same for a search, and where DNS is asked; 20 s
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // API answers the calls. It is made by New and has no state of its own.
@@ -63,14 +70,16 @@ func New(c Config) (*API, error) {
 	def(&c.BodyLimit, 10<<20)
 	def(&c.BatchLimit, 50<<20)
 	def(&c.BodyBudget, 256<<20)
-	if c.Work <= 0 {
-		c.Work = 5 * time.Second
+	within := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
 	}
-	if c.LongWork <= 0 {
-		c.LongWork = 20 * time.Second
-	}
+	within(&c.Work, 5*time.Second)
+	within(&c.BatchWork, 30*time.Second)
+	within(&c.LongWork, 20*time.Second)
 	if c.Now == nil {
-		c.Now = time.Now //nolint:forbidigo // the one place where the default is taken
+		c.Now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -88,21 +97,17 @@ func New(c Config) (*API, error) {
 
 func (a *API) now() time.Time { return a.conf.Now() }
 
-// isUnavailable tells local faults that may pass. An unknown outcome is not
-// one: the message may be stored, and clients repeat after a 503
-// (contract/clients.md 1.13).
+// isUnavailable tells local faults that may pass.
 func isUnavailable(err error) bool {
-	return errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUnknown)
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed)
 }
 
 // Handler serves the customers' API and the confirmation page.
 func (a *API) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle(confirmPath+"{token}", a.confirmPage())
-	tree := newTree(a.routes())
+	tree, page := newTree(a.routes()), a.confirmPage()
 	return a.frame(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isConfirm(r.URL.Path) {
-			mux.ServeHTTP(w, r)
+		if token, ok := confirmToken(r.URL.Path); ok {
+			page.serve(w, r, token)
 			return
 		}
 		a.serve(tree, w, r)
@@ -122,20 +127,28 @@ func (a *API) frame(next http.Handler) http.Handler {
 
 // serve takes one request through the checks in the order of doc.go.
 func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
-	v, err := a.answer(tree, w, r)
+	c := &call{r: r}
+	defer c.end()
+	v, err := a.answer(tree, w, c)
 	if err == nil {
 		a.json.OK(w, r, v)
 		return
 	}
 	var method *methodError
-	if errors.As(err, &method) {
+	switch {
+	case errors.As(err, &method):
 		w.Header().Set("Allow", method.allow)
 		err = method.refusal()
+	case errors.Is(err, store.ErrUnknown):
+		// The message may be stored, and clients repeat after a 503
+		// (contract/clients.md 1.13): whatever else is in the chain, it is a 500.
+		err = errors.New(err.Error())
 	}
 	a.json.Error(w, r, err)
 }
 
-func (a *API) answer(tree *node, w http.ResponseWriter, r *http.Request) (any, error) {
+func (a *API) answer(tree *node, w http.ResponseWriter, c *call) (any, error) {
+	r := c.r
 	rt, ids, err := tree.find(r.URL, r.Method)
 	if err != nil {
 		return nil, err
@@ -144,14 +157,13 @@ func (a *API) answer(tree *node, w http.ResponseWriter, r *http.Request) (any, e
 	if within == 0 {
 		within = a.conf.Work
 	}
-	who, err := a.caller(r, rt.opener, within)
-	if err != nil {
+	if c.who, err = a.caller(r, rt, within); err != nil {
 		return nil, err
 	}
 	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0); err != nil {
 		return nil, err
 	}
-	c := &call{r: r, who: who, ids: ids, query: parseQuery(r.URL.RawQuery)}
+	c.ids, c.query = ids, parseQuery(r.URL.RawQuery)
 	if rt.limit > 0 {
 		body, release, err := a.bodies.Read(w, r, rt.limit)
 		if err != nil {
@@ -174,20 +186,24 @@ const (
 
 // caller authenticates. A token is taken from its header alone, once: a
 // repeated header is as good as none.
-func (a *API) caller(r *http.Request, by opener, within time.Duration) (pennypost.Caller, error) {
+func (a *API) caller(r *http.Request, rt *route, within time.Duration) (pennypost.Caller, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
 	ip := ""
 	if addr := web.ClientAddr(ctx); addr.IsValid() {
 		ip = addr.String()
 	}
-	switch by {
+	switch rt.opener {
 	case byServer:
 		token, err := tokenOf(r, serverHeader, accountHeader)
 		if err != nil {
 			return pennypost.Caller{}, err
 		}
-		return a.conf.Auth.Server(ctx, token, ip)
+		who, err := a.conf.Auth.Server(ctx, token, ip)
+		if err == nil && who.Kind == pennypost.CallerTest && !rt.test {
+			return pennypost.Caller{}, errToken("Server", serverHeader) // there is no server behind it
+		}
+		return who, err
 	case byAccount:
 		token, err := tokenOf(r, accountHeader, serverHeader)
 		if err != nil {
@@ -197,7 +213,7 @@ func (a *API) caller(r *http.Request, by opener, within time.Duration) (pennypos
 	case byOperator:
 		return a.conf.Auth.Operator(ctx, r.Header.Get(operatorHeader), ip)
 	}
-	return pennypost.Caller{}, fmt.Errorf("route opened by %d", by)
+	return pennypost.Caller{}, fmt.Errorf("route opened by %d", rt.opener)
 }
 
 // tokenOf gives the token of a header, or the contract's 401 when neither this
@@ -211,14 +227,18 @@ func tokenOf(r *http.Request, want, other string) (string, error) {
 		}
 	}
 	if len(list) != 1 || list[0] == "" {
-		kind := "Server"
 		if want == accountHeader {
-			kind = "Account"
+			return "", errToken("Account", want)
 		}
-		return "", &pennypost.Error{
-			Code: pennypost.CodeToken, Status: http.StatusUnauthorized,
-			Text: fmt.Sprintf("The %s Token you provided in the %s request header was invalid. Please verify that you are using a valid token.", kind, want),
-		}
+		return "", errToken("Server", want)
 	}
 	return list[0], nil
+}
+
+// errToken is the 401 of contract/common.md §6.1.
+func errToken(kind, header string) error {
+	return &pennypost.Error{
+		Code: pennypost.CodeToken, Status: http.StatusUnauthorized,
+		Text: fmt.Sprintf("The %s Token you provided in the %s request header was invalid. Please verify that you are using a valid token.", kind, header),
+	}
 }

@@ -16,18 +16,27 @@ type call struct {
 	ids   []string // what the path has in place of {…}, in order
 	query query
 	body  []byte // nil where the route takes none
+	done  func() // called once the answer is written; may be nil
+}
+
+// end gives back what the answer needed.
+func (c *call) end() {
+	if c.done != nil {
+		c.done()
+	}
 }
 
 // id reads the n-th id of the path as a number of the size that clients hold
-// (contract/clients.md 2.3). What is no such number names nothing: false.
-func (c *call) id(n int) (int64, bool) { return parseID(c.ids[n]) }
+// (contract/clients.md 2.3). What is no such number is 0, which names nothing,
+// so that it is answered as what does not exist.
+func (c *call) id(n int) int64 { return parseID(c.ids[n]) }
 
-func parseID(s string) (int64, bool) {
+func parseID(s string) int64 {
 	v, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || v <= 0 || s[0] == '+' {
-		return 0, false
+	if err != nil || v < 0 || s[0] == '+' {
+		return 0
 	}
-	return v, true
+	return v
 }
 
 // query holds the parameters by lower-case name; of a repeated one the first
@@ -65,6 +74,17 @@ func (q query) flag(name string) bool {
 		return true
 	}
 	return false
+}
+
+// pagingOr is paging with all of it optional, for lists of our own.
+func (q query) pagingOr(count, offset string) (int, int, error) {
+	both := query{"count": count, "offset": offset}
+	for name := range both {
+		if q[name] != "" {
+			both[name] = q[name]
+		}
+	}
+	return both.paging(pennypost.CodeInvalid, 0)
 }
 
 const (

@@ -126,8 +126,25 @@ func fieldNamed(v reflect.Value, name string) (reflect.Value, string) {
 	return reflect.Value{}, ""
 }
 
+// clearable is a text field in which null is not absence but empties it
+// (contract/senders.md §1).
+type clearable struct{ text *string }
+
+// UnmarshalJSON reads a string or null.
+func (c *clearable) UnmarshalJSON(b []byte) error {
+	*c = clearable{}
+	var text string
+	if string(b) != "null" {
+		if err := json.Unmarshal(b, &text); err != nil {
+			return err
+		}
+	}
+	c.text = &text
+	return nil
+}
+
 func isAbsent(raw json.RawMessage, t reflect.Type) bool {
-	if len(raw) > 16 {
+	if len(raw) > 16 || t == reflect.TypeFor[clearable]() {
 		return false
 	}
 	if t.Kind() == reflect.Pointer {

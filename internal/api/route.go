@@ -26,6 +26,7 @@ type route struct {
 	opener       opener
 	limit        int64         // octets of the body; 0: a body is ignored
 	within       time.Duration // for the work, not the body; 0: Config.Work
+	test         bool          // POSTMARK_API_TEST opens it too
 	handle       func(ctx context.Context, c *call) (any, error)
 }
 
@@ -96,6 +97,9 @@ func (n *node) find(u *url.URL, method string) (*route, []string, error) {
 	}
 	if len(n.methods) == 0 {
 		return nil, nil, errNoRoute()
+	}
+	if method == http.MethodHead {
+		method = http.MethodGet // RFC 9110 §9.3.2; net/http leaves the body out
 	}
 	r := n.methods[method]
 	if r == nil {

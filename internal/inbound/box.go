@@ -98,27 +98,35 @@ type Mail struct {
 const returnPrefix = "b-"
 
 // Check says whether a recipient is ours: nil, ErrUnknown or ErrForeign;
-// anything else is our fault.
+// anything else is our fault. A postmaster without domain is ours (RFC 5321
+// §4.5.1).
 func (b *Box) Check(ctx context.Context, rcpt eml.Mailbox) error {
-	_, err := b.kind(ctx, rcpt)
-	return err
+	domain := rcpt.Domain
+	if domain == "" {
+		domain = b.bounce
+	}
+	returns, err := b.takesReturns(ctx, domain)
+	switch {
+	case err != nil:
+		return err
+	case !returns && !b.own[domain]:
+		return ErrForeign
+	case isLetter(rcpt.Local):
+		return nil
+	case returns && isReturn(rcpt.Local):
+		return nil
+	}
+	return ErrUnknown
 }
 
-func (b *Box) kind(ctx context.Context, rcpt eml.Mailbox) (store.InboundKind, error) {
-	returns, err := b.takesReturns(ctx, rcpt.Domain)
-	if err != nil {
-		return "", err
-	}
-	local := strings.ToLower(rcpt.Local)
-	switch {
-	case !returns && !b.own[rcpt.Domain]:
-		return "", ErrForeign
-	case b.own[rcpt.Domain] && (local == "postmaster" || local == "abuse"):
-		return store.InboundLetter, nil
-	case returns && strings.HasPrefix(local, returnPrefix):
-		return store.InboundReturn, nil
-	}
-	return "", ErrUnknown
+// isLetter: whoever is named as the exchanger of a domain must take these, for a
+// customer's return-path domain too.
+func isLetter(local string) bool {
+	return strings.EqualFold(local, "postmaster") || strings.EqualFold(local, "abuse")
+}
+
+func isReturn(local string) bool {
+	return len(local) >= len(returnPrefix) && strings.EqualFold(local[:len(returnPrefix)], returnPrefix)
 }
 
 func (b *Box) takesReturns(ctx context.Context, domain string) (bool, error) {
@@ -145,11 +153,7 @@ func (b *Box) Store(ctx context.Context, m *Mail) (pennypost.MessageID, error) {
 	id := pennypost.MessageID(u)
 	row := store.InboundMail{ID: id, From: m.From, Helo: m.Helo, IP: m.IP, TLS: m.TLS, Content: m.Data}
 	for _, to := range m.Recipients {
-		r, err := b.recipient(ctx, to)
-		if err != nil {
-			return pennypost.MessageID{}, err
-		}
-		row.Recipients = append(row.Recipients, r)
+		row.Recipients = append(row.Recipients, b.recipient(ctx, to))
 	}
 	err = b.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.InsertInbound(ctx, &row) })
 	if err != nil {
@@ -158,20 +162,23 @@ func (b *Box) Store(ctx context.Context, m *Mail) (pennypost.MessageID, error) {
 	return id, nil
 }
 
-// recipient says what a recipient is. Only what the signature of a return path
-// proves is kept of it.
-func (b *Box) recipient(ctx context.Context, to eml.Mailbox) (store.InboundRecipient, error) {
-	r := store.InboundRecipient{Address: pennypost.Address(to.Addr())}
-	var err error
-	if r.Kind, err = b.kind(ctx, to); err != nil || r.Kind != store.InboundReturn {
-		return r, err
+// recipient says what a recipient that passed Check is. Its domain does not
+// matter any more: what a return path says is proved by its signature alone,
+// and nothing else of it is kept.
+func (b *Box) recipient(ctx context.Context, to eml.Mailbox) store.InboundRecipient {
+	if to.Domain == "" {
+		to.Domain = b.bounce
+	}
+	r := store.InboundRecipient{Address: pennypost.Address(to.Addr()), Kind: store.InboundLetter}
+	if isLetter(to.Local) {
+		return r
 	}
 	id, n, err := b.cfg.Verp.Decode(to.Local, b.now())
 	if err != nil {
 		b.log.InfoContext(ctx, "return path not verified", "reason", err.Error())
 		r.Kind = store.InboundUnverified
-		return r, nil
+		return r
 	}
-	r.MessageID, r.N = id, n
-	return r, nil
+	r.Kind, r.MessageID, r.N = store.InboundReturn, id, n
+	return r
 }

@@ -16,44 +16,99 @@ const (
 	overshoot   = 4         // times the limit that is read and thrown away
 )
 
-// memory is what all messages in flight may take, and their buffers.
-type memory struct {
-	free atomic.Int64
-	pool sync.Pool
-}
+// budget is a number of octets that may still be taken.
+type budget struct{ atomic.Int64 }
 
-func (m *memory) take(n int64) bool {
-	if m.free.Add(-n) >= 0 {
+func (b *budget) take(n int64) bool {
+	if b.Add(-n) >= 0 {
 		return true
 	}
-	m.free.Add(n)
+	b.Add(n)
 	return false
 }
 
+// memory is what all messages on their way in may take, and their buffers.
+// Strangers together get a quarter of it and one address half, so that slow
+// large messages of some leave room for those of others; but always enough for
+// one message.
+type memory struct {
+	all, strangers budget
+	perAddress     int64
+	pool           sync.Pool
+}
+
+func (m *memory) init(lim *Limits) {
+	m.all.Store(lim.Memory)
+	m.strangers.Store(max(lim.Memory/4, lim.Size))
+	m.perAddress = max(lim.Memory/2, lim.Size)
+}
+
+// budgets are those that one message is charged to.
+type budgets [3]*budget
+
+func (m *memory) budgets(p *place, authenticated bool) budgets {
+	if authenticated {
+		return budgets{&m.all, &p.memory}
+	}
+	return budgets{&m.all, &p.memory, &m.strangers}
+}
+
+func (bs *budgets) take(n int64) bool {
+	for i, b := range bs {
+		if b != nil && !b.take(n) {
+			for _, taken := range bs[:i] {
+				taken.Add(n)
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (bs *budgets) give(n int64) {
+	for _, b := range bs {
+		if b != nil {
+			b.Add(n)
+		}
+	}
+}
+
+// room tells whether a message of n octets would fit now.
+func (bs *budgets) room(n int64) bool {
+	for _, b := range bs {
+		if b != nil && b.Load() < n {
+			return false
+		}
+	}
+	return true
+}
+
 // buffer collects the octets of one message within the limits of the message
-// and of the memory for all. What does not fit is counted and thrown away.
+// and of memory. What does not fit is counted and thrown away.
 type buffer struct {
-	mem   *memory
+	pool  *sync.Pool
+	from  budgets
 	b     []byte
 	limit int64
 	seen  int64 // octets that came
-	short bool  // the memory for all was used up
+	short bool  // there was no memory
 }
 
-func (m *memory) buffer(limit int64) *buffer {
-	b := &buffer{mem: m, limit: limit}
-	if !m.take(firstBuffer) {
+func (m *memory) buffer(from budgets, limit int64) *buffer {
+	b := &buffer{pool: &m.pool, from: from, limit: limit}
+	if !b.from.take(firstBuffer) {
 		b.short = true
 		return b
 	}
-	if p, ok := m.pool.Get().(*[]byte); ok {
-		b.b = (*p)[:0]
-		if extra := int64(cap(b.b)) - firstBuffer; extra > 0 && !m.take(extra) {
-			b.b = b.b[:0:firstBuffer]
-		}
+	p, ok := m.pool.Get().(*[]byte)
+	if !ok {
+		b.b = make([]byte, 0, firstBuffer)
 		return b
 	}
-	b.b = make([]byte, 0, firstBuffer)
+	b.b = (*p)[:0]
+	if extra := int64(cap(b.b)) - firstBuffer; extra > 0 && !b.from.take(extra) {
+		b.b = b.b[:0:firstBuffer]
+	}
 	return b
 }
 
@@ -70,8 +125,12 @@ func (b *buffer) add(p []byte) {
 }
 
 func (b *buffer) grow(need int) bool {
-	size := max(2*cap(b.b), need)
-	if !b.mem.take(int64(size - cap(b.b))) {
+	size := 2 * cap(b.b)
+	if most := int(b.limit); size > most {
+		size = most
+	}
+	size = max(size, need)
+	if !b.from.take(int64(size - cap(b.b))) {
 		return false
 	}
 	n := make([]byte, len(b.b), size)
@@ -83,17 +142,18 @@ func (b *buffer) grow(need int) bool {
 func (b *buffer) tooLarge() bool { return b.seen > b.limit }
 func (b *buffer) tooMuch() bool  { return b.seen > overshoot*b.limit }
 
-// free gives the memory back; the octets must not be used any more.
+// free gives the memory back; the octets must not be used any more. What comes
+// later is only counted.
 func (b *buffer) free() {
 	if b == nil || b.b == nil {
 		return
 	}
-	b.mem.free.Add(int64(cap(b.b)))
+	b.from.give(int64(cap(b.b)))
 	if cap(b.b) <= keepBuffer {
 		p := b.b[:0]
-		b.mem.pool.Put(&p)
+		b.pool.Put(&p)
 	}
-	b.b = nil
+	b.b, b.short = nil, true
 }
 
 // verdict says what is wrong with a whole message, "" for nothing. After AUTH a

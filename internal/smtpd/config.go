@@ -25,9 +25,10 @@ type Config struct {
 	// AuthOnLoopback allows AUTH without TLS to clients on a loopback address.
 	AuthOnLoopback bool
 
-	// Authenticate tells who holds the credentials. Of its errors ErrCredentials
-	// and ErrThrottled are known, and every error with the method
-	// SMTPReply() (code int, enhanced, text string); anything else is our fault.
+	// Authenticate tells who holds the credentials. Of its errors
+	// auth.ErrCredentials and auth.ErrThrottled are known, and every error with
+	// the method SMTPReply() (code int, enhanced, text string); anything else is
+	// our fault. It logs why it refused.
 	Authenticate func(ctx context.Context, user, password string, ip netip.Addr) (pennypost.Caller, error)
 	// MailAllowed is asked at MAIL; a *pennypost.Error refuses. Nil allows.
 	MailAllowed func(ctx context.Context, c pennypost.Caller) error

@@ -20,6 +20,7 @@ type conn struct {
 	lis   Listener
 	nc    net.Conn // the socket itself
 	ip    netip.Addr
+	place *place
 	since time.Time // start, or the last accepted message
 	end   atomic.Int32
 
@@ -38,17 +39,15 @@ func (c *conn) finish(why int32) {
 // serve runs the sessions of the connection and closes it. A panic ends this
 // connection alone.
 func (c *conn) serve(ctx context.Context) {
+	defer c.nc.Close() //nolint:errcheck // nothing is lost
 	var s *session
 	defer func() {
 		if p := recover(); p != nil {
+			c.srv.stats.panics.Add(1)
 			c.srv.log.ErrorContext(ctx, "session panicked", "ip", c.ip.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.abandon(replyPanic)
 		}
-		if s != nil {
-			s.reset()
-			c.srv.unfollow(s.caller.TokenID, c)
-		}
-		_ = c.nc.Close() //nolint:errcheck // nothing is lost
+		s.leave()
 	}()
 	nc := c.nc
 	var secure *tls.Conn
@@ -68,6 +67,7 @@ func (c *conn) serve(ctx context.Context) {
 		}
 		// RFC 3207 §4.2: nothing is kept, least of all what stands in the
 		// buffer: it came before the handshake, from anybody.
+		s.leave()
 		if secure = c.handshake(ctx); secure == nil {
 			return
 		}
@@ -89,7 +89,8 @@ func (c *conn) handshake(ctx context.Context) *tls.Conn {
 	if c.end.Load() != endNot {
 		return nil
 	}
-	err := t.HandshakeContext(ctx)
+	// The deadline ends it; a context would cost a goroutine.
+	err := t.HandshakeContext(context.WithoutCancel(ctx))
 	if err == nil {
 		return t
 	}

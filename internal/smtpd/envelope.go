@@ -17,12 +17,20 @@ type transaction struct {
 	begun   bool
 	from    string
 	utf8    bool
+	asked   int // RCPT commands
 	rcpts   []eml.Mailbox
 	surplus []eml.Mailbox
 	refused bool // a recipient was
 	body    *buffer
 	spoilt  reply // an earlier BDAT was refused with it
 }
+
+// midBDAT: a part of the message is in.
+func (t *transaction) midBDAT() bool { return t.body != nil || t.spoilt != "" }
+
+// maxAsked bounds the RCPT commands of one transaction, those that repeat a
+// recipient included.
+const maxAsked = 2000
 
 // reset ends the transaction, whatever ended it.
 func (s *session) reset() {
@@ -52,23 +60,19 @@ func (s *session) doMail(ctx context.Context, arg string) error {
 		return s.wrong(r)
 	}
 	if r := checkSender(path, p.utf8); r != "" {
-		s.send(r)
-		return nil
+		return s.idle(r)
 	}
 	if p.size > s.lim.Size {
-		s.send(replyTooLarge)
-		return nil
+		return s.idle(replyTooLarge)
 	}
 	if r := s.mayMail(ctx); r != "" {
-		s.send(r)
-		return nil
+		return s.idle(r)
 	}
 	// Refused early, before the client sends it all: RFC 1870 §6.1.
-	if s.c.srv.mem.free.Load() < max(p.size, firstBuffer) {
-		s.send(replyNoMemory)
-		return nil
+	if from := s.c.srv.mem.budgets(s.c.place, s.authed); !from.room(max(p.size, firstBuffer)) {
+		return s.idle(replyNoMemory)
 	}
-	s.tx = transaction{begun: true, from: strings.Clone(path), utf8: p.utf8}
+	s.tx = transaction{begun: true, from: path, utf8: p.utf8}
 	s.send(replySender)
 	return nil
 }
@@ -118,7 +122,13 @@ type params struct {
 
 func (s *session) mailParams(rest string) (params, reply) {
 	var p params
-	var seen []string
+	if rest == "" {
+		return p, ""
+	}
+	if !isASCII(rest) {
+		return p, replyParamValue
+	}
+	seen := make([]string, 0, 4)
 	for word := range strings.FieldsSeq(rest) {
 		if !s.esmtp {
 			return p, replyParamHelo
@@ -191,7 +201,7 @@ func (s *session) doRcpt(ctx context.Context, arg string) error {
 	switch {
 	case !s.tx.begun:
 		return s.wrong(replyNoMail)
-	case s.tx.body != nil || s.tx.spoilt != "":
+	case s.tx.midBDAT():
 		return s.wrong(replyMidBDAT)
 	}
 	path, rest, ok := cutPath(arg, "TO:")
@@ -207,8 +217,14 @@ func (s *session) doRcpt(ctx context.Context, arg string) error {
 	if r != "" {
 		return s.refuse(r)
 	}
-	same := func(m eml.Mailbox) bool { return m.Domain == to.Domain && strings.EqualFold(m.Local, to.Local) }
+	// What pennypost.Address.Key makes equal, and nothing else: EqualFold knows
+	// letters that lower case keeps apart.
+	key := strings.ToLower(to.Local)
+	same := func(m eml.Mailbox) bool { return m.Domain == to.Domain && strings.ToLower(m.Local) == key }
+	s.tx.asked++
 	switch {
+	case s.tx.asked > maxAsked:
+		return s.refuse(replyTooManyRcpt)
 	case slices.ContainsFunc(s.tx.rcpts, same): // one copy is enough
 	case len(s.tx.rcpts) >= s.maxRcpt():
 		if s.authed && !slices.ContainsFunc(s.tx.surplus, same) {
@@ -225,11 +241,11 @@ func (s *session) doRcpt(ctx context.Context, arg string) error {
 // recipient reads a path and, without AUTH, says whether it is ours.
 func (s *session) recipient(ctx context.Context, path string) (eml.Mailbox, reply) {
 	srv := s.c.srv
+	to, needsUTF8, err := eml.ParsePath(path)
 	if !s.authed && strings.EqualFold(path, "postmaster") {
-		// RFC 5321 §4.5.1: without a domain it is ours.
-		path = "postmaster@" + srv.cfg.Hostname
+		// RFC 5321 §4.5.1: without a domain it is ours, as Inbound knows.
+		to, err = eml.Mailbox{Local: "postmaster"}, nil
 	}
-	to, needsUTF8, err := eml.ParsePath(strings.Clone(path))
 	switch {
 	case needsUTF8 && !s.tx.utf8:
 		return to, replyNeedsUTF8

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
+
+	"pennypost/internal/auth"
 )
 
 func (s *session) authOffered() bool {
@@ -85,6 +87,8 @@ func (s *session) response(initial string, has bool, challenge reply) ([]byte, r
 	s.until = s.now().Add(s.lim.Command)
 	line, fault, err := s.readLine()
 	switch {
+	case err != nil && fault == lineBareLF:
+		return nil, "", s.close(replyBareLF)
 	case err != nil:
 		return nil, "", err
 	case fault == lineHuge:
@@ -120,7 +124,8 @@ func decode(line []byte, initial bool) ([]byte, reply, error) {
 func (s *session) login(ctx context.Context, authz, user, password string) error {
 	srv := s.c.srv
 	if authz != "" && authz != user {
-		return s.loginFailed(ctx, ErrCredentials)
+		srv.log.InfoContext(ctx, "login refused", "ip", s.c.ip.String(), "reason", "acts for another user")
+		return s.loginFailed(ctx, auth.ErrCredentials)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.lim.Accept)
 	defer cancel()
@@ -144,14 +149,12 @@ func (s *session) loginFailed(ctx context.Context, err error) error {
 	case ours:
 		srv.stats.auth.Add(1, "fault")
 		srv.log.WarnContext(ctx, "login could not be checked", "ip", s.c.ip.String(), "err", err)
-		s.send(r)
-		return nil
+		return s.idle(r)
 	case r.code() == "421":
 		srv.stats.auth.Add(1, "throttled")
 		return s.close(r)
 	}
 	srv.stats.auth.Add(1, "failed")
-	srv.log.InfoContext(ctx, "login refused", "ip", s.c.ip.String())
 	s.send(r)
 	if s.c.failed++; s.c.failed >= s.lim.AuthFailure {
 		return s.close(replyThrottled)

@@ -9,16 +9,9 @@ import (
 	"unicode/utf8"
 
 	"pennypost"
+	"pennypost/internal/auth"
 	"pennypost/internal/inbound"
 	"pennypost/internal/store"
-)
-
-// What Authenticate may answer.
-var (
-	// ErrCredentials: no such user name and password. All reasons look alike.
-	ErrCredentials = errors.New("wrong credentials")
-	// ErrThrottled: too many failures from this address.
-	ErrThrottled = errors.New("too many failed logins")
 )
 
 // reply is a whole reply in one line: code, enhanced code (RFC 3463), text.
@@ -55,7 +48,6 @@ const (
 	replyBDAT       reply = "501 5.5.4 Error: say BDAT, the number of octets, and LAST for the last"
 	replyNoBDAT     reply = "502 5.5.1 Error: BDAT needs EHLO"
 	replyTwiceTLS   reply = "503 5.5.1 Error: TLS is already in use"
-	replyNoTLS      reply = "503 5.5.1 Error: STARTTLS is not offered"
 
 	replyMailSyntax  reply = "501 5.5.4 Error: say MAIL FROM:<address>"
 	replyRcptSyntax  reply = "501 5.5.4 Error: say RCPT TO:<address>"
@@ -155,9 +147,9 @@ func refusal(err error) (r reply, ours bool) {
 			return replyFault, true
 		}
 		return reply(fmt.Sprintf("%d %s %s", code, enhanced, text)), false
-	case errors.Is(err, ErrCredentials):
+	case errors.Is(err, auth.ErrCredentials):
 		return replyAuthWrong, false
-	case errors.Is(err, ErrThrottled):
+	case errors.Is(err, auth.ErrThrottled):
 		return replyThrottled, false
 	case errors.Is(err, inbound.ErrUnknown):
 		return replyNoMailbox, false

@@ -27,11 +27,18 @@ type Server struct {
 	// TLS 1.3 tickets (golang/go#70232).
 	tls, tls25 *tls.Config
 
-	grace atomic.Int64
+	grace atomic.Int64 // Unix µs when the grace time ends
+	open  atomic.Int64 // connections
 	mu    sync.Mutex
 	conns map[*conn]struct{}
-	from  map[netip.Prefix]int
+	from  map[netip.Prefix]*place
 	done  sync.WaitGroup
+}
+
+// place is what one address (IPv4 /32, IPv6 /64) takes of the server.
+type place struct {
+	conns  int // under Server.mu
+	memory budget
 }
 
 // New makes a Server.
@@ -46,7 +53,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, lim: cfg.Limits.withDefaults(), log: cfg.Log, now: cfg.Now,
-		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]int),
+		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]*place),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -54,8 +61,8 @@ func New(cfg Config) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
 	}
-	s.stats = newStats(cfg.Metrics, s.open)
-	s.mem.free.Store(s.lim.Memory)
+	s.stats = newStats(cfg.Metrics, &s.open)
+	s.mem.init(&s.lim)
 	s.watch.tokens = make(map[int64]*watch)
 	s.tls = cfg.TLS.Clone()
 	s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
@@ -64,39 +71,46 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// lastWord is how long a session may go on after the grace time, to say 421.
+const lastWord = time.Second
+
 // Serve accepts connections on all listeners until ctx ends, and returns once
-// the last session has ended, at most Limits.Grace and what a reply takes
-// later. It closes the listeners. A listener that fails ends all.
+// the last session has ended, at most Limits.Grace and lastWord later. It
+// closes the listeners. A listener that fails ends all.
 func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	// A transaction may outlive ctx by the grace time.
+	work, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(listeners))
 	var accepting sync.WaitGroup
-	for _, l := range listeners {
+	for i, l := range listeners {
 		accepting.Go(func() {
-			if err := s.accept(ctx, l); err != nil {
-				cancel(err)
-			}
+			defer cancel()
+			errs[i] = s.accept(ctx, work, l)
 		})
 	}
 	<-ctx.Done()
-	var errs []error
-	for _, l := range listeners {
+	for i, l := range listeners {
 		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, fmt.Errorf("close listener: %w", err))
+			errs[i] = errors.Join(errs[i], fmt.Errorf("close SMTP listener: %w", err))
 		}
 	}
 	accepting.Wait()
 	s.stop()
+	// What waits for the store, and what waits for a peer that takes no reply.
+	store := time.AfterFunc(s.lim.Grace, kill)
+	defer store.Stop()
+	peers := time.AfterFunc(s.lim.Grace+lastWord, s.closeAll)
+	defer peers.Stop()
 	s.done.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		errs = append(errs, cause)
-	}
 	return errors.Join(errs...)
 }
 
 // accept runs one listener. Running out of file descriptors is no reason to
 // end: it goes on after a rest.
-func (s *Server) accept(ctx context.Context, l Listener) error {
+func (s *Server) accept(ctx, work context.Context, l Listener) error {
 	const maxRest = time.Second
 	rest := time.Duration(0)
 	for {
@@ -120,7 +134,7 @@ func (s *Server) accept(ctx context.Context, l Listener) error {
 			continue
 		}
 		rest = 0
-		s.welcome(ctx, l, nc)
+		s.welcome(work, l, nc)
 	}
 }
 
@@ -134,8 +148,6 @@ func (s *Server) welcome(ctx context.Context, l Listener, nc net.Conn) {
 		return
 	}
 	s.stats.connections.Add(1, "accepted")
-	// A transaction may outlive ctx by the grace time.
-	ctx = context.WithoutCancel(ctx)
 	s.done.Go(func() {
 		defer s.remove(c)
 		c.serve(ctx)
@@ -156,12 +168,20 @@ func (s *Server) hangUp(nc net.Conn, r reply, implicit bool) {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := prefixOf(c.ip)
-	if len(s.conns) >= s.lim.Connections || s.from[p] >= s.lim.PerAddress {
+	prefix := prefixOf(c.ip)
+	p := s.from[prefix]
+	if len(s.conns) >= s.lim.Connections || p != nil && p.conns >= s.lim.PerAddress {
 		return false
 	}
+	if p == nil {
+		p = &place{}
+		p.memory.Store(s.mem.perAddress)
+		s.from[prefix] = p
+	}
+	p.conns++
+	c.place = p
 	s.conns[c] = struct{}{}
-	s.from[p]++
+	s.open.Store(int64(len(s.conns)))
 	return true
 }
 
@@ -169,21 +189,15 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	p := prefixOf(c.ip)
-	if s.from[p]--; s.from[p] <= 0 {
-		delete(s.from, p)
+	s.open.Store(int64(len(s.conns)))
+	if c.place.conns--; c.place.conns == 0 {
+		delete(s.from, prefixOf(c.ip))
 	}
-}
-
-func (s *Server) open() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
 }
 
 // crowded: three quarters of all connections are taken. Strangers must then
 // hurry, so that idle ones cannot keep everybody else out.
-func (s *Server) crowded() bool { return 4*s.open() >= 3*s.lim.Connections }
+func (s *Server) crowded() bool { return 4*s.open.Load() >= 3*int64(s.lim.Connections) }
 
 func (s *Server) stop() {
 	s.grace.Store(s.now().Add(s.lim.Grace).UnixMicro())
@@ -191,6 +205,14 @@ func (s *Server) stop() {
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		c.finish(endStop)
+	}
+}
+
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.nc.Close() //nolint:errcheck // it had its time
 	}
 }
 

@@ -35,7 +35,7 @@ type session struct {
 
 func newSession(c *conn, nc net.Conn, secure *tls.Conn) *session {
 	s := &session{c: c, tls: secure}
-	s.wire = wire{nc: nc, lim: &c.srv.lim, now: c.srv.now, end: &c.end, grace: &c.srv.grace}
+	s.wire = wire{nc: nc, secure: secure != nil, lim: &c.srv.lim, now: c.srv.now, end: &c.end, grace: &c.srv.grace}
 	s.wire.init()
 	s.hard = c.since.Add(c.srv.lim.Session)
 	return s
@@ -59,10 +59,16 @@ func (s *session) write(class string, b []byte) {
 
 // wrong answers a command that is no SMTP, and counts it.
 func (s *session) wrong(r reply) error {
+	s.send(r)
 	if s.c.wrong++; s.c.wrong >= s.lim.Wrong {
-		s.send(r)
 		return s.close(replyTooWrong)
 	}
+	return nil
+}
+
+// idle answers what brings no message nearer, and counts it.
+func (s *session) idle(r reply) error {
+	s.c.idle++
 	s.send(r)
 	return nil
 }
@@ -72,6 +78,10 @@ func (s *session) close(r reply) error {
 	s.send(r)
 	return errQuit
 }
+
+// recordHandshake begins a TLS ClientHello (RFC 8446 §5.1), in which no line
+// need end.
+const recordHandshake = 22
 
 // run reads and obeys commands until the session ends; the error says why.
 func (s *session) run(ctx context.Context) error {
@@ -87,11 +97,15 @@ func (s *session) run(ctx context.Context) error {
 		s.until = s.now().Add(wait)
 		// RFC 5321 §4.5.3.2.7: the time to the next command, and then the time for
 		// all of its line.
-		if _, err := s.in.Peek(1); err != nil {
+		first, err := s.in.Peek(1)
+		if err != nil {
 			return err
 		}
 		if err := s.ended(); err != nil {
 			return err
+		}
+		if first[0] == recordHandshake {
+			return s.close(replyNotSMTP)
 		}
 		s.until = s.now().Add(s.lim.Command)
 		line, fault, err := s.readLine()
@@ -126,9 +140,6 @@ func (s *session) command(ctx context.Context, line []byte, fault lineFault) err
 		}
 		return s.wrong(replyLineLong)
 	case bytes.IndexFunc(line, isControl) >= 0:
-		if line[0] == 0x16 { // a TLS ClientHello (RFC 8446 §5.1)
-			return s.close(replyNotSMTP)
-		}
 		return s.wrong(replyControl)
 	case !isASCII(line) && verb != "MAIL" && verb != "RCPT" && verb != "VRFY":
 		return s.wrong(replyNotASCII)
@@ -179,13 +190,6 @@ func (s *session) obey(ctx context.Context, verb, arg string) error {
 	return s.wrong(replyUnknown)
 }
 
-// idle answers a command that brings no message nearer.
-func (s *session) idle(r reply) error {
-	s.c.idle++
-	s.send(r)
-	return nil
-}
-
 func (s *session) doHelo(esmtp bool, arg string) error {
 	const maxHelo = 255
 	if arg == "" || len(arg) > maxHelo {
@@ -215,9 +219,14 @@ func (s *session) extensions(b []byte) []byte {
 	if s.authOffered() && !s.authed {
 		b = append(b, "250-AUTH PLAIN LOGIN\r\n"...)
 	}
-	// RFC 9422 §3.
+	// RFC 9422 §3. Whoever may yet log in is told the number of those who have:
+	// it need not say EHLO again after AUTH, and a stranger is not harmed.
+	most := s.maxRcpt()
+	if s.authOffered() {
+		most = min(most, s.lim.Recipients)
+	}
 	b = append(b, "250 LIMITS RCPTMAX="...)
-	b = strconv.AppendInt(b, int64(s.maxRcpt()), 10)
+	b = strconv.AppendInt(b, int64(most), 10)
 	return append(b, "\r\n"...)
 }
 
@@ -241,6 +250,16 @@ func (s *session) doStartTLS(arg string) error {
 		return err
 	}
 	return errUpgrade
+}
+
+// leave ends what the session holds: the transaction and the watch of its token.
+func (s *session) leave() {
+	if s == nil {
+		return
+	}
+	s.reset()
+	s.c.srv.unfollow(s.caller.TokenID, s.c)
+	s.caller, s.authed = pennypost.Caller{}, false
 }
 
 // bye tells the peer why the session ends, as far as it can still hear.
@@ -282,11 +301,24 @@ func split(line []byte) (verb, arg string) {
 	if len(v) > longest {
 		return "", ""
 	}
-	verb = strings.ToUpper(string(v))
+	verb = upper(v)
 	if verb == "AUTH" {
 		return verb, string(rest)
 	}
 	return verb, strings.Trim(string(rest), " ")
+}
+
+// upper changes ASCII letters only: other letters that look like the verb's in
+// upper case do not make it.
+func upper(v []byte) string {
+	var b [16]byte
+	n := copy(b[:], v)
+	for i, c := range b[:n] {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - ('a' - 'A')
+		}
+	}
+	return string(b[:n])
 }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -1,6 +1,10 @@
 package smtpd
 
-import "pennypost/internal/metrics"
+import (
+	"sync/atomic"
+
+	"pennypost/internal/metrics"
+)
 
 // stats is what the server counts. All labels are from closed sets.
 type stats struct {
@@ -8,15 +12,17 @@ type stats struct {
 	auth        *metrics.Counter
 	replies     *metrics.Counter
 	messages    *metrics.Counter
+	panics      *metrics.Counter
 	accept      *metrics.Histogram
 }
 
-func newStats(m *metrics.Set, open func() int) *stats {
-	m.Gauge("smtp_connections_open", "Open SMTP connections.", func() float64 { return float64(open()) })
+func newStats(m *metrics.Set, open *atomic.Int64) *stats {
+	m.Gauge("smtp_connections_open", "Open SMTP connections.", func() float64 { return float64(open.Load()) })
 	return &stats{
 		connections: m.Counter("smtp_connections", "SMTP connections by what became of them: accepted, refused.", "result"),
 		auth:        m.Counter("smtp_auth", "Logins over SMTP: ok, failed, throttled, fault.", "result"),
 		replies:     m.Counter("smtp_replies", "SMTP replies by first digit.", "class"),
+		panics:      m.Counter("smtp_panics", "SMTP sessions that ended by a fault of the program."),
 		messages:    m.Counter("smtp_messages", "Messages by way (submission, inbound) and result (accepted, refused, fault).", "way", "result"),
 		accept:      m.Histogram("smtp_accept", "Time from the end of a message to our reply.", "way"),
 	}

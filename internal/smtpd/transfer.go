@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -21,32 +22,39 @@ func (s *session) noMessage() reply {
 	case len(s.tx.rcpts) == 0:
 		return replyNoRcpt
 	}
-	return s.tx.spoilt
+	return ""
+}
+
+// notNow answers with what noMessage said. Clients that pipeline ask for a
+// message after refused recipients without fault (RFC 5321 §4.1.1.4).
+func (s *session) notNow(r reply) error {
+	if r == replyNoGoodRcpt {
+		return s.idle(r)
+	}
+	return s.wrong(r)
+}
+
+// newBody makes room for the message.
+func (s *session) newBody() {
+	mem := &s.c.srv.mem
+	s.tx.body = mem.buffer(mem.budgets(s.c.place, s.authed), s.lim.Size)
 }
 
 func (s *session) doData(ctx context.Context, arg string) error {
 	switch {
 	case arg != "":
 		return s.wrong(replyNoArgument)
-	case s.tx.body != nil || s.tx.spoilt != "":
+	case s.tx.midBDAT():
 		return s.wrong(replyMidBDAT)
 	}
-	switch r := s.noMessage(); r {
-	case "":
-	case replyNoGoodRcpt: // RFC 5321 §4.1.1.4; pipelining clients do it without fault
-		s.send(r)
-		return nil
-	default:
-		return s.wrong(r)
+	if r := s.noMessage(); r != "" {
+		return s.notNow(r)
 	}
-	s.tx.body = s.c.srv.mem.buffer(s.lim.Size)
-	if s.tx.body.short {
+	if s.newBody(); s.tx.body.short {
 		s.reset()
-		s.send(replyNoMemory)
-		return nil
+		return s.idle(replyNoMemory)
 	}
-	s.text = append(append(s.text[:0], replyData...), "\r\n"...)
-	s.write("3", s.text)
+	s.write("3", append(append(s.text[:0], replyData...), "\r\n"...))
 	if err := s.readData(s.tx.body); err != nil {
 		return s.lost(err)
 	}
@@ -78,74 +86,87 @@ func (s *session) doBDAT(ctx context.Context, arg string) error {
 		return s.close(replyTooLarge)
 	}
 	last := strings.EqualFold(flag, "LAST")
-	refused := s.noMessage()
-	counts := refused != s.tx.spoilt && refused != replyNoGoodRcpt
+	r := s.noMessage()
 	if flag != "" && !last {
-		refused, counts = replyBDAT, true
+		// The message lacks these octets: it is lost.
+		r, s.tx.spoilt = replyBDAT, replyBDAT
 	}
-	if refused != "" {
+	if r != "" {
 		if err := s.readChunk(n, &buffer{short: true}); err != nil {
 			return s.lost(err)
 		}
-		if last && s.tx.spoilt != "" {
-			s.reset()
-		}
-		if counts {
-			return s.wrong(refused)
-		}
-		s.send(refused)
-		return nil
+		return s.notNow(r)
 	}
 	if s.tx.body == nil {
-		s.tx.body = s.c.srv.mem.buffer(s.lim.Size)
+		s.newBody()
 	}
 	if err := s.readChunk(n, s.tx.body); err != nil {
 		return s.lost(err)
 	}
+	return s.chunk(ctx, n, last)
+}
+
+// chunk answers a BDAT whose octets are in.
+func (s *session) chunk(ctx context.Context, n int64, last bool) error {
+	body := s.tx.body
 	switch {
-	case s.tx.body.tooMuch():
+	case body.tooMuch():
 		return s.close(replyTooLarge)
+	case s.tx.spoilt == "" && (body.tooLarge() || body.short):
+		s.tx.spoilt = body.verdict(s.lim, s.authed)
+		s.c.srv.stats.messages.Add(1, s.way(), "refused")
+	}
+	switch r := s.tx.spoilt; {
+	case r != "" && last:
+		s.reset()
+		return s.idle(r)
+	case r != "":
+		body.free()
+		return s.idle(r)
 	case last:
 		return s.finish(ctx)
-	case s.tx.body.tooLarge() || s.tx.body.short:
-		s.tx.spoilt = s.tx.body.verdict(s.lim, s.authed)
-		s.tx.body.free()
-		s.tx.body = nil
-		s.send(s.tx.spoilt)
-		return nil
 	}
-	s.send(reply("250 2.0.0 Ok: " + strconv.FormatInt(n, 10) + " octets received"))
+	r := reply("250 2.0.0 Ok: " + strconv.FormatInt(n, 10) + " octets received")
+	if n == 0 {
+		return s.idle(r)
+	}
+	s.send(r)
 	return nil
+}
+
+// way names what the message is, for records.
+func (s *session) way() string {
+	if s.authed {
+		return "submission"
+	}
+	return "inbound"
 }
 
 // finish stores a message that came whole, answers, and ends the transaction.
 func (s *session) finish(ctx context.Context) error {
 	defer s.reset()
-	way := "inbound"
-	if s.authed {
-		way = "submission"
-	}
-	stats := s.c.srv.stats
+	stats, way := s.c.srv.stats, s.way()
 	if r := s.tx.body.verdict(s.lim, s.authed); r != "" {
 		stats.messages.Add(1, way, "refused")
 		if r == replyBareAny {
 			return s.close(r)
 		}
-		s.send(r)
-		return nil
+		return s.idle(r)
 	}
 	begin := s.now()
 	id, err := s.store(ctx)
 	stats.accept.Observe(s.now().Sub(begin), way)
 	if err != nil {
 		r, ours := refusal(err)
-		s.logRefused(ctx, way, r, ours, err)
-		s.send(r)
-		return nil
+		s.logRefused(ctx, r, ours, err)
+		return s.idle(r)
 	}
 	stats.messages.Add(1, way, "accepted")
-	s.c.srv.log.InfoContext(ctx, "message taken", "way", way, "message_id", id.String(), "server", int64(s.caller.ServerID),
-		"ip", s.c.ip.String(), "recipients", len(s.tx.rcpts), "octets", len(s.tx.body.b))
+	// The activity of the server tells it to everybody else.
+	if log := s.c.srv.log; log.Enabled(ctx, slog.LevelDebug) {
+		log.DebugContext(ctx, "message taken", "way", way, "message_id", id.String(), "server", int64(s.caller.ServerID),
+			"ip", s.c.ip.String(), "recipients", len(s.tx.rcpts), "octets", len(s.tx.body.b))
+	}
 	// Whoever sends mail may stay.
 	s.c.wrong, s.c.idle, s.c.refused = 0, 0, 0
 	s.c.since = s.now()
@@ -154,8 +175,8 @@ func (s *session) finish(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) logRefused(ctx context.Context, way string, r reply, ours bool, err error) {
-	srv := s.c.srv
+func (s *session) logRefused(ctx context.Context, r reply, ours bool, err error) {
+	srv, way := s.c.srv, s.way()
 	if ours {
 		srv.stats.messages.Add(1, way, "fault")
 		srv.log.WarnContext(ctx, "message could not be stored", "way", way, "code", r.code(),

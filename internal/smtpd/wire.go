@@ -26,7 +26,10 @@ const (
 
 // wire is the one place that reads from and writes to the socket of a session.
 type wire struct {
-	nc  net.Conn
+	nc net.Conn
+	// secure: reading from nc may write to it.
+	secure bool
+
 	in  *bufio.Reader
 	out *bufio.Writer
 	lim *Limits
@@ -79,8 +82,7 @@ func (w *wire) read(p []byte) (int, error) {
 		}
 	}
 	for {
-		deadline := w.deadline()
-		if err := w.nc.SetReadDeadline(deadline); err != nil {
+		if err := w.setDeadline(); err != nil {
 			return 0, err
 		}
 		// Whoever ends us sets the flag, then the deadline: looked at in the
@@ -106,6 +108,15 @@ func (w *wire) read(p []byte) (int, error) {
 			return 0, errTooSlow
 		}
 	}
+}
+
+// setDeadline is for reading; within TLS an answer to KeyUpdate (RFC 8446
+// §4.6.3) is written meanwhile, which a deadline of the past would spoil.
+func (w *wire) setDeadline() error {
+	if w.secure {
+		return w.nc.SetDeadline(w.deadline())
+	}
+	return w.nc.SetReadDeadline(w.deadline())
 }
 
 func (w *wire) ended() error {

@@ -71,8 +71,9 @@ func (tx *Tx) CountSMTPTokens(ctx context.Context, server pennypost.ServerID, st
 	return n, nil
 }
 
-// RevokeSMTPToken ends a token with all its secrets; ErrNotFound when there is
-// no live one.
+// RevokeSMTPToken ends a token with all its secrets, whose hashes stay so that
+// the log can tell a login with one of them from a guess; ErrNotFound when there
+// is no live token.
 func (tx *Tx) RevokeSMTPToken(ctx context.Context, server pennypost.ServerID, id pennypost.TokenID) error {
 	if err := tx.lockAccept(ctx, 0, server, false); err != nil {
 		return err
@@ -81,9 +82,6 @@ func (tx *Tx) RevokeSMTPToken(ctx context.Context, server pennypost.ServerID, id
 		int64(id), int64(server), timeToDB(tx.Now()))
 	if err := changed(n, err, "SMTP token", id); err != nil {
 		return err
-	}
-	if _, err := tx.exec(ctx, `DELETE FROM smtp_secrets WHERE token_id = $1`, int64(id)); err != nil {
-		return fmt.Errorf("delete secrets of SMTP token %d: %w", id, err)
 	}
 	return tx.BumpAuth(ctx)
 }

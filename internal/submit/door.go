@@ -2,27 +2,141 @@ package submit
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
 
 	"pennypost"
+	"pennypost/internal/eml"
+	"pennypost/internal/metrics"
+	"pennypost/internal/queue"
+	"pennypost/internal/store"
 )
 
+// Config is what a Door works with. Store, Check, Hostname and BounceDomain
+// must be set; the rest works at its zero value.
+type Config struct {
+	Store *store.Store
+	// Queue takes the jobs of accepted messages at once. Nil: they wait in the
+	// store.
+	Queue *queue.Queue
+	// Check is asked in every accepting transaction whether the caller may
+	// still send, and for the state of its server; a *pennypost.Error refuses.
+	Check func(ctx context.Context, tx *store.Tx, c pennypost.Caller) (*pennypost.ServerState, error)
+
+	Hostname        string // stands in Received
+	BounceDomain    string // of the Return-Path without a domain of the customer's; our own mail comes from it
+	MessageIDDomain string // right side of Message-Id [Hostname]
+	Complaints      string // address in X-Complaints-To [abuse@BounceDomain]
+
+	Now     func() time.Time
+	Rand    io.Reader // of message ids; used by many goroutines at once
+	Log     *slog.Logger
+	Metrics *metrics.Set
+}
+
 // Door is the one way in.
-type Door struct{}
+type Door struct {
+	conf     Config
+	log      *slog.Logger
+	accepted *metrics.Counter
+	refused  *metrics.Counter
+}
 
-var errSoon = errors.New("door is being built")
+// New makes a door. An error names the setting that is missing or wrong.
+func New(c Config) (*Door, error) {
+	if c.Store == nil || c.Check == nil {
+		return nil, errors.New("submit: Store and Check must be set")
+	}
+	for _, name := range []*string{&c.Hostname, &c.BounceDomain} {
+		canonical, err := eml.CanonicalDomain(*name)
+		if err != nil {
+			return nil, fmt.Errorf("submit: host name or bounce domain %q: %w", *name, err)
+		}
+		*name = canonical
+	}
+	if c.MessageIDDomain == "" {
+		c.MessageIDDomain = c.Hostname
+	}
+	if c.Complaints == "" {
+		c.Complaints = "abuse@" + c.BounceDomain
+	}
+	if c.Now == nil {
+		c.Now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Door{
+		conf: c, log: c.Log,
+		accepted: c.Metrics.Counter("submit_accepted_recipients", "Recipients of accepted messages that are to be delivered, by edge.", "source"),
+		refused:  c.Metrics.Counter("submit_refused_messages", "Messages refused, by edge and code of the contract.", "source", "code"),
+	}, nil
+}
 
-// Accept checks, renders, builds and stores one message with a job per recipient; when it returns nil the message is on stable storage. A refusal is a *pennypost.Error.
+// Accept checks, renders and stores one message of the HTTP API with a job per
+// recipient; when it returns nil the message is on stable storage. A refusal is
+// a *pennypost.Error.
 func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*Accepted, error) {
-	return nil, errSoon
+	e, err := d.enter(c, s)
+	switch {
+	case err != nil:
+		err = d.streamFirst(ctx, c, s, err)
+	case c.Kind == pennypost.CallerTest:
+		return e.testAccepted(), nil
+	default:
+		err = d.store(ctx, c, e)
+	}
+	if err != nil {
+		d.count(pennypost.SourceHTTP, err)
+		return nil, err
+	}
+	return e.result(), nil
 }
 
-// AcceptBatch does the same for up to 500 messages; each item succeeds or fails alone (contract/sending.md §10).
-func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, s []*Submission) []Result {
-	return nil
+// enter makes a draft of a submission and renders it.
+func (d *Door) enter(c pennypost.Caller, s *Submission) (*entry, error) {
+	dr, err := d.draft(c, s)
+	if err != nil {
+		return nil, err
+	}
+	if c.Kind == pennypost.CallerTest {
+		return &entry{draft: dr}, nil
+	}
+	if err := d.render(dr); err != nil {
+		return nil, err
+	}
+	return &entry{draft: dr}, nil
 }
 
-// AcceptRaw takes a message from an SMTP session. A refusal is a *pennypost.Error and has been recorded as SMTPApiError.
-func (d *Door) AcceptRaw(ctx context.Context, c pennypost.Caller, r *Raw) (*Accepted, error) {
-	return nil, errSoon
+// count keeps the figure of refusals.
+func (d *Door) count(from pennypost.Source, err error) {
+	var refusal *pennypost.Error
+	if errors.As(err, &refusal) {
+		d.refused.Add(1, string(from), codeLabel(refusal.Code))
+	}
+}
+
+// codeLabel is a closed set: all codes are constants.
+func codeLabel(c pennypost.Code) string { return fmt.Sprintf("%d", int(c)) }
+
+// newID makes a UUIDv7 (RFC 9562 §5.7), so that messages sort by time.
+func (d *Door) newID(now time.Time) (pennypost.MessageID, error) {
+	var id pennypost.MessageID
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())) //nolint:gosec // times after 1970
+	copy(id[:6], ms[2:])
+	if _, err := io.ReadFull(d.conf.Rand, id[6:]); err != nil {
+		return id, fmt.Errorf("make message id: %w", err)
+	}
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id, nil
 }

@@ -45,6 +45,16 @@ type Raw struct {
 	TLS        bool
 }
 
+// System is a message of our own, such as the confirmation of a sender
+// signature. It comes from postmaster@ our bounce domain, belongs to no server
+// and is signed with the instance's key.
+type System struct {
+	FromName   string // display name; "" is none
+	To         eml.Mailbox
+	Subject    string
+	Text, HTML string
+}
+
 // Accepted is what became of a submission that was stored.
 type Accepted struct {
 	ID          pennypost.MessageID

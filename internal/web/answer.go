@@ -66,22 +66,34 @@ func encode(v any) ([]byte, error) {
 
 // Error answers with the error object, and logs what is our own fault.
 func (j *JSON) Error(w http.ResponseWriter, r *http.Request, err error) {
+	var refusal *pennypost.Error
+	switch status := j.Fails(r, err); {
+	case errors.As(err, &refusal):
+		j.errorObject(w, r, status, ErrorBody{ErrorCode: refusal.Code, Message: refusal.Text})
+	case status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "5")
+		j.errorObject(w, r, status, unavailable())
+	default:
+		j.Fault(w, r, RequestID(r.Context()))
+	}
+}
+
+// Fails gives the status of an error, and logs what is our own fault. It is for
+// those who word the answer themselves.
+func (j *JSON) Fails(r *http.Request, err error) int {
 	ctx, id := r.Context(), RequestID(r.Context())
 	var refusal *pennypost.Error
 	switch {
 	case errors.As(err, &refusal):
-		j.errorObject(w, r, orStatus(refusal), ErrorBody{ErrorCode: refusal.Code, Message: refusal.Text})
+		return orStatus(refusal)
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		// The client went away: nobody reads this.
-		j.errorObject(w, r, http.StatusServiceUnavailable, unavailable())
+		return http.StatusServiceUnavailable // the client went away: nobody reads this
 	case errors.Is(err, ErrBusy), errors.Is(err, context.DeadlineExceeded), j.Unavailable(err):
 		j.Log.WarnContext(ctx, "request refused for a local fault", "request_id", id, "method", r.Method, "err", err)
-		w.Header().Set("Retry-After", "5")
-		j.errorObject(w, r, http.StatusServiceUnavailable, unavailable())
-	default:
-		j.Log.ErrorContext(ctx, "request failed", "request_id", id, "method", r.Method, "err", err)
-		j.Fault(w, r, id)
+		return http.StatusServiceUnavailable
 	}
+	j.Log.ErrorContext(ctx, "request failed", "request_id", id, "method", r.Method, "err", err)
+	return http.StatusInternalServerError
 }
 
 // Fault answers 500, code 101, with an error id (contract/common.md §4).

@@ -85,6 +85,17 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body
 	return body, release, nil
 }
 
+// Reserve takes room for n octets of an answer that is built in memory, out of
+// the same budget. The caller calls release when the answer is written. The
+// error is ErrBusy.
+func (b *Bodies) Reserve(ctx context.Context, n int64) (release func(), err error) {
+	n = max(0, min(n, b.size))
+	if err := b.acquire(ctx, n); err != nil {
+		return func() {}, err
+	}
+	return func() { b.budget.Release(n) }, nil
+}
+
 func (b *Bodies) acquire(ctx context.Context, n int64) error {
 	ctx, cancel := context.WithTimeout(ctx, b.wait)
 	defer cancel()

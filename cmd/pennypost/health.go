@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"time"
+
+	"pennypost/internal/metrics"
+	"pennypost/internal/store"
+)
+
+// What a check can say, from good to bad.
+const (
+	healthOK   = "ok"
+	healthWarn = "warn"
+	healthFail = "fail"
+)
+
+// health answers what watches the service. Healthy is whether someone should
+// look at it; ready whether mail should be given to it.
+type health struct {
+	store    *store.Store
+	cert     *certificate
+	stopping func() bool
+	metrics  *metrics.Set
+}
+
+// pingWithin bounds what a check waits for the store.
+const pingWithin = 3 * time.Second
+
+// check is one line of the answer.
+type check struct {
+	Status  string     `json:"status"`
+	Note    string     `json:"note,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
+}
+
+type healthAnswer struct {
+	Status string           `json:"status"`
+	Checks map[string]check `json:"checks"`
+}
+
+func (h *health) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", h.metrics.Handler())
+	mux.HandleFunc("GET /healthz", h.healthz)
+	mux.HandleFunc("GET /readyz", h.readyz)
+	// Profiles show memory, and secrets with it: for this machine alone,
+	// whatever the address of the listener.
+	for path, fn := range map[string]http.HandlerFunc{
+		"/debug/pprof/": pprof.Index, "/debug/pprof/cmdline": pprof.Cmdline, "/debug/pprof/profile": pprof.Profile,
+		"/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
+	} {
+		mux.Handle(path, localOnly(fn))
+	}
+	return mux
+}
+
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.Unmap().IsLoopback() {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (h *health) healthz(w http.ResponseWriter, r *http.Request) {
+	answer(w, map[string]check{"store": h.checkStore(r.Context()), "certificate": h.checkCert()})
+}
+
+func (h *health) readyz(w http.ResponseWriter, r *http.Request) {
+	checks := map[string]check{"store": h.checkStore(r.Context())}
+	if h.stopping() {
+		checks["service"] = check{Status: healthFail, Note: "stopping"}
+	}
+	answer(w, checks)
+}
+
+func (h *health) checkStore(ctx context.Context) check {
+	ctx, cancel := context.WithTimeout(ctx, pingWithin)
+	defer cancel()
+	if h.store.Ping(ctx) != nil { // the reason is in the log
+		return check{Status: healthFail, Note: "database cannot be used"}
+	}
+	return check{Status: healthOK, Note: h.store.Engine()}
+}
+
+func (h *health) checkCert() check {
+	left, until := h.cert.left(), h.cert.until().UTC()
+	switch {
+	case left <= 0:
+		return check{Status: healthFail, Note: "certificate expired", Expires: &until}
+	case left < certWarnBefore:
+		return check{Status: healthWarn, Note: "certificate expires soon", Expires: &until}
+	}
+	return check{Status: healthOK, Expires: &until}
+}
+
+// answer is 200, also with a warning, or 503 when a check fails.
+func answer(w http.ResponseWriter, checks map[string]check) {
+	a := healthAnswer{Status: healthOK, Checks: checks}
+	for _, c := range checks {
+		if c.Status == healthFail || c.Status == healthWarn && a.Status == healthOK {
+			a.Status = c.Status
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if a.Status == healthFail {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(a)
+}

@@ -1,0 +1,93 @@
+package api
+
+import "net/http"
+
+// The methods, shorter, so that the table reads as one.
+const (
+	get  = http.MethodGet
+	post = http.MethodPost
+	put  = http.MethodPut
+	del  = http.MethodDelete
+)
+
+// settingsLimit is the size of a body that is not mail.
+const settingsLimit = 1 << 20
+
+// routes are the customers' calls.
+func (a *API) routes() []route {
+	dns := a.conf.LongWork
+	return []route{
+		{method: post, path: "/email", opener: byServer, limit: a.conf.BodyLimit, test: true, handle: a.sendEmail},
+		{method: post, path: "/email/batch", opener: byServer, limit: a.conf.BatchLimit, within: a.conf.BatchWork, test: true, handle: a.sendBatch},
+
+		{method: get, path: "/server", opener: byServer, handle: a.getOwnServer},
+		{method: put, path: "/server", opener: byServer, limit: settingsLimit, within: dns, handle: a.editOwnServer},
+		{method: get, path: "/servers", opener: byAccount, handle: a.listServers},
+		{method: post, path: "/servers", opener: byAccount, limit: settingsLimit, within: dns, handle: a.createServer},
+		{method: get, path: "/servers/{server}", opener: byAccount, handle: a.getServer},
+		{method: put, path: "/servers/{server}", opener: byAccount, limit: settingsLimit, within: dns, handle: a.editServer},
+		{method: del, path: "/servers/{server}", opener: byAccount, handle: a.deleteServer},
+
+		{method: get, path: "/message-streams", opener: byServer, handle: a.listStreams},
+		{method: get, path: "/message-streams/{stream}", opener: byServer, handle: a.getStream},
+
+		{method: get, path: "/messages/outbound", opener: byServer, within: a.conf.LongWork, handle: a.listOutbound},
+		{method: get, path: "/messages/outbound/{message}/details", opener: byServer, handle: a.outboundDetails},
+		{method: get, path: "/messages/outbound/{message}/dump", opener: byServer, handle: a.outboundDump},
+		{method: get, path: "/messages/outbound/{message}/explain", opener: byServer, handle: a.explainOutbound},
+
+		{method: get, path: "/smtp-tokens", opener: byServer, handle: a.listSMTPTokens},
+		{method: post, path: "/smtp-tokens", opener: byServer, limit: settingsLimit, handle: a.createSMTPToken},
+		{method: del, path: "/smtp-tokens/{token}", opener: byServer, handle: a.revokeSMTPToken},
+		{method: post, path: "/smtp-tokens/{token}/rotate", opener: byServer, limit: settingsLimit, handle: a.rotateSMTPToken},
+		{method: get, path: "/servers/{server}/smtp-tokens", opener: byAccount, handle: a.listSMTPTokens},
+		{method: post, path: "/servers/{server}/smtp-tokens", opener: byAccount, limit: settingsLimit, handle: a.createSMTPToken},
+		{method: del, path: "/servers/{server}/smtp-tokens/{token}", opener: byAccount, handle: a.revokeSMTPToken},
+		{method: post, path: "/servers/{server}/smtp-tokens/{token}/rotate", opener: byAccount, limit: settingsLimit, handle: a.rotateSMTPToken},
+
+		{method: get, path: "/domains", opener: byAccount, handle: a.listDomains},
+		{method: post, path: "/domains", opener: byAccount, limit: settingsLimit, within: dns, handle: a.createDomain},
+		{method: get, path: "/domains/{domain}", opener: byAccount, handle: a.getDomain},
+		{method: put, path: "/domains/{domain}", opener: byAccount, limit: settingsLimit, within: dns, handle: a.editDomain},
+		{method: del, path: "/domains/{domain}", opener: byAccount, handle: a.deleteDomain},
+		{method: put, path: "/domains/{domain}/verifyDkim", opener: byAccount, within: dns, handle: a.verifyDKIM},
+		{method: put, path: "/domains/{domain}/verifyReturnPath", opener: byAccount, within: dns, handle: a.verifyReturnPath},
+		{method: put, path: "/domains/{domain}/verifyCustomTracking", opener: byAccount, within: dns, handle: a.verifyTracking},
+		{method: post, path: "/domains/{domain}/verifyspf", opener: byAccount, within: dns, handle: a.verifySPF},
+		{method: put, path: "/domains/{domain}/verifyspf", opener: byAccount, within: dns, handle: a.verifySPF},
+		{method: post, path: "/domains/{domain}/rotatedkim", opener: byAccount, within: dns, handle: a.rotateDKIM},
+		{method: post, path: "/domains/{domain}/ed25519", opener: byAccount, within: dns, handle: a.addEd25519},
+
+		{method: get, path: "/senders", opener: byAccount, handle: a.listSenders},
+		{method: post, path: "/senders", opener: byAccount, limit: settingsLimit, within: dns, handle: a.createSender},
+		{method: get, path: "/senders/{sender}", opener: byAccount, handle: a.getSender},
+		{method: put, path: "/senders/{sender}", opener: byAccount, limit: settingsLimit, within: dns, handle: a.editSender},
+		{method: del, path: "/senders/{sender}", opener: byAccount, handle: a.deleteSender},
+		{method: post, path: "/senders/{sender}/resend", opener: byAccount, handle: a.resendConfirmation},
+		{method: post, path: "/senders/{sender}/verifyspf", opener: byAccount, within: dns, handle: a.verifySenderSPF},
+		{method: put, path: "/senders/{sender}/verifyspf", opener: byAccount, within: dns, handle: a.verifySenderSPF},
+		{method: post, path: "/senders/{sender}/requestnewdkim", opener: byAccount, within: dns, handle: a.requestNewDKIM},
+	}
+}
+
+// operatorRoutes are the operator's calls, on a listener of their own.
+func (a *API) operatorRoutes() []route {
+	return []route{
+		{method: get, path: "/operator/accounts", opener: byOperator, handle: a.listAccounts},
+		{method: post, path: "/operator/accounts", opener: byOperator, limit: settingsLimit, handle: a.createAccount},
+		{method: get, path: "/operator/accounts/{account}", opener: byOperator, handle: a.getAccount},
+		{method: put, path: "/operator/accounts/{account}", opener: byOperator, limit: settingsLimit, handle: a.editAccount},
+		{method: post, path: "/operator/accounts/{account}/suspend", opener: byOperator, limit: settingsLimit, handle: a.suspendAccount},
+		{method: post, path: "/operator/accounts/{account}/reactivate", opener: byOperator, handle: a.reactivateAccount},
+
+		{method: get, path: "/operator/servers", opener: byOperator, handle: a.listAccountServers},
+		{method: get, path: "/operator/servers/{server}", opener: byOperator, handle: a.getAnyServer},
+		{method: put, path: "/operator/servers/{server}", opener: byOperator, limit: settingsLimit, handle: a.setServerLimit},
+		{method: put, path: "/operator/servers/{server}/limit", opener: byOperator, limit: settingsLimit, handle: a.setServerLimit},
+		{method: post, path: "/operator/servers/{server}/suspend", opener: byOperator, limit: settingsLimit, handle: a.suspendServer},
+		{method: post, path: "/operator/servers/{server}/reactivate", opener: byOperator, handle: a.reactivateServer},
+		{method: post, path: "/operator/servers/{server}/discard", opener: byOperator, within: a.conf.LongWork, handle: a.discardHeld},
+
+		{method: get, path: "/operator/queue", opener: byOperator, within: a.conf.LongWork, handle: a.queueDepths},
+	}
+}

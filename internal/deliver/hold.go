@@ -1,0 +1,250 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/bounce"
+	"pennypost/internal/event"
+	"pennypost/internal/queue"
+	"pennypost/internal/store"
+)
+
+type suspensions map[pennypost.ServerID]pennypost.Suspension
+
+// SuspensionChanged reads anew which servers are suspended. It is called once
+// a suspension or its end was committed; without it the change is seen within
+// Config.RefreshHold.
+func (d *Deliverer) SuspensionChanged(ctx context.Context) error {
+	d.refresh.Lock()
+	defer d.refresh.Unlock()
+	var all suspensions
+	err := d.c.Store.View(ctx, func(tx *store.Tx) (err error) {
+		all, err = tx.SuspendedServers(ctx)
+		return err
+	})
+	if err == nil {
+		d.suspended.Store(&all)
+	}
+	return err
+}
+
+// knowSuspensions returns once they were read: before that nothing is sent.
+func (d *Deliverer) knowSuspensions(ctx context.Context) {
+	for wait := patienceMin; ; wait = min(2*wait, patienceMax) {
+		err := d.SuspensionChanged(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		d.c.Log.WarnContext(ctx, "suspensions cannot be read", "err", err)
+		sleep(ctx, wait)
+	}
+}
+
+func (d *Deliverer) watchSuspensions(ctx context.Context) {
+	for sleep(ctx, d.c.RefreshHold) {
+		if err := d.SuspensionChanged(ctx); err != nil && ctx.Err() == nil {
+			d.c.Log.WarnContext(ctx, "suspensions cannot be read", "err", err)
+		}
+	}
+}
+
+// sleep waits; false: the context ended.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (d *Deliverer) isSuspended(id pennypost.ServerID) bool {
+	_, ok := (*d.suspended.Load())[id]
+	return ok
+}
+
+var errNotSuspended = errors.New("server is not suspended")
+
+// hold puts a letter of a suspended server aside. The transaction looks again:
+// what it holds after the end of the suspension nobody would release. False:
+// the suspension has ended, and the letter is to go.
+func (d *Deliverer) hold(ctx context.Context, w *queue.Worker, k *letter) bool {
+	r := result{outcome: pennypost.OutcomeHeld, verdict: bounce.Verdict{Rule: "suspended"}}
+	err := d.persist(ctx, func(tx *store.Tx) error {
+		s, err := tx.Suspension(ctx, k.m.ServerID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && !s.Active() {
+			return errNotSuspended
+		}
+		if err != nil {
+			return err
+		}
+		r.text = ours + "4.7.1 sending is suspended: " + printable(s.Reason)
+		rcpt, err := moved(k, &r, tx.Now())
+		if err != nil {
+			return err
+		}
+		if err := tx.HoldJob(ctx, k.job.ID); err != nil {
+			return err
+		}
+		if err := tx.SetRecipient(ctx, rcpt); err != nil {
+			return err
+		}
+		e := newEvent(k, pennypost.EventHeld, tx.Now())
+		e.Details = map[string]string{"Reason": s.Reason}
+		return event.Record(ctx, tx, e)
+	})
+	if errors.Is(err, errNotSuspended) {
+		return false
+	}
+	d.ended(ctx, w, k, &r, err)
+	return true
+}
+
+// releaseStep is how often held mail is released in a second.
+const releaseStep = 5
+
+// Release lets the held mail of a server go, Config.ReleasePace in a second,
+// and returns how many once none is left. It stops when the server is
+// suspended again, or the context ends; whoever calls it calls it again.
+func (d *Deliverer) Release(ctx context.Context, server pennypost.ServerID) (int, error) {
+	if err := d.SuspensionChanged(ctx); err != nil {
+		return 0, err
+	}
+	step := max(1, d.c.ReleasePace/releaseStep)
+	pause := time.Second * time.Duration(step) / time.Duration(max(1, d.c.ReleasePace))
+	for sum := 0; ; {
+		n, err := d.release(ctx, server, step)
+		sum += n
+		if err != nil || n == 0 {
+			return sum, err
+		}
+		if !sleep(ctx, pause) {
+			return sum, ctx.Err()
+		}
+	}
+}
+
+func (d *Deliverer) release(ctx context.Context, server pennypost.ServerID, step int) (int, error) {
+	var jobs []pennypost.Job
+	err := d.c.Store.Update(ctx, func(tx *store.Tx) error {
+		jobs = nil
+		if s, err := tx.Suspension(ctx, server); err == nil && s.Active() {
+			return nil
+		}
+		var err error
+		if jobs, err = tx.ReleaseHeld(ctx, server, step); err != nil {
+			return err
+		}
+		for i := range jobs {
+			if err := d.releaseOne(ctx, tx, &jobs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i := range jobs {
+		d.q.Wake(jobs[i].Dest)
+	}
+	d.met.outcomes.Add(len(jobs), pennypost.OutcomeReleased.String())
+	return len(jobs), nil
+}
+
+func (d *Deliverer) releaseOne(ctx context.Context, tx *store.Tx, job *pennypost.Job) error {
+	k, err := d.held(ctx, tx, job)
+	if err != nil {
+		return err
+	}
+	r := result{outcome: pennypost.OutcomeReleased, verdict: bounce.Verdict{Rule: "released"}, next: tx.Now()}
+	rcpt, err := moved(k, &r, tx.Now())
+	if err != nil {
+		return err
+	}
+	rcpt.HeldFor += tx.Now().Sub(k.rcpt.ChangedAt)
+	if err := tx.SetRecipient(ctx, rcpt); err != nil {
+		return err
+	}
+	return event.Record(ctx, tx, newEvent(k, pennypost.EventReleased, tx.Now()))
+}
+
+// held reads what a held job is about.
+func (d *Deliverer) held(ctx context.Context, tx *store.Tx, job *pennypost.Job) (*letter, error) {
+	id, n, err := store.ParseJobRef(job.Ref)
+	if err != nil {
+		return nil, err
+	}
+	k := &letter{job: *job}
+	rcpt, err := tx.Recipient(ctx, id, n)
+	if err != nil {
+		return nil, err
+	}
+	k.rcpt = *rcpt
+	k.m, err = tx.AnyMessage(ctx, id)
+	return k, err
+}
+
+// discardStep is how many held letters are discarded in one transaction.
+const discardStep = 50
+
+// Discard drops the held mail of a server, with a bounce event each, and
+// returns how many.
+func (d *Deliverer) Discard(ctx context.Context, server pennypost.ServerID) (int, error) {
+	for sum := 0; ; {
+		n := 0
+		err := d.c.Store.Update(ctx, func(tx *store.Tx) error {
+			jobs, err := tx.HeldJobs(ctx, server, discardStep)
+			if err != nil {
+				return err
+			}
+			for i := range jobs {
+				if err := d.discardOne(ctx, tx, &jobs[i]); err != nil {
+					return err
+				}
+			}
+			n = len(jobs)
+			return nil
+		})
+		if err != nil {
+			return sum, err
+		}
+		sum += n
+		d.met.outcomes.Add(n, pennypost.OutcomeDiscarded.String())
+		if n == 0 {
+			return sum, nil
+		}
+	}
+}
+
+// discardOne: the recipient is not at fault, so that the type is one that
+// suppresses nobody.
+func (d *Deliverer) discardOne(ctx context.Context, tx *store.Tx, job *pennypost.Job) error {
+	k, err := d.held(ctx, tx, job)
+	if err != nil {
+		return err
+	}
+	r := result{
+		outcome: pennypost.OutcomeDiscarded, verdict: bounce.Verdict{Rule: "discarded"},
+		text: ours + "5.7.1 discarded by the operator while sending was suspended",
+	}
+	rcpt, err := moved(k, &r, tx.Now())
+	if err != nil {
+		return err
+	}
+	if err := tx.DiscardJob(ctx, job.ID); err != nil {
+		return err
+	}
+	if err := tx.SetRecipient(ctx, rcpt); err != nil {
+		return err
+	}
+	return event.Record(ctx, tx, bounced(k, &r, bounce.Unknown, r.text, tx.Now()))
+}
+
+var _ = strconv.Itoa

@@ -1,0 +1,141 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/queue"
+	"pennypost/internal/store"
+)
+
+// A letter is one recipient's copy of a message, ready to be tried.
+type letter struct {
+	job     pennypost.Job
+	m       *pennypost.Message
+	rcpt    pennypost.Recipient
+	content []byte
+	shared  *Shared
+	loaded  bool  // from the store
+	large   int64 // octets taken from Deliverer.large
+}
+
+// errGone says that a job's message is no longer there.
+var errGone = errors.New("message of the job is gone")
+
+// open gives the letter of a task: from memory if it came with it, else from
+// the store. Close ends its use.
+func (d *Deliverer) open(ctx context.Context, t *queue.Task) (*letter, error) {
+	if f, ok := t.Payload.(*Fresh); ok {
+		return &letter{job: t.Job, m: f.Message, rcpt: f.Recipient, content: f.Content, shared: f.Shared}, nil
+	}
+	id, n, err := store.ParseJobRef(t.Job.Ref)
+	if err != nil {
+		return nil, fmt.Errorf("job %d: %w", t.Job.ID, err)
+	}
+	k := &letter{job: t.Job, rcpt: pennypost.Recipient{MessageID: id, N: n}, loaded: true}
+	if err := d.patiently(ctx, func() error { return d.load(ctx, k) }); err != nil {
+		d.close(k)
+		return k, err
+	}
+	return k, nil
+}
+
+func (d *Deliverer) close(k *letter) {
+	if k.large > 0 {
+		d.large.Release(k.large)
+		k.large = 0
+	}
+	if k.loaded && k.shared != nil {
+		d.unshare(k.rcpt.MessageID)
+		k.shared = nil
+	}
+}
+
+// load reads a letter. The content of a large message waits for its turn, so
+// that any number of them fits the memory.
+func (d *Deliverer) load(ctx context.Context, k *letter) error {
+	id := k.rcpt.MessageID
+	var fields []byte
+	err := d.c.Store.View(ctx, func(tx *store.Tx) error {
+		rcpt, err := tx.Recipient(ctx, id, k.rcpt.N)
+		if err != nil {
+			return err
+		}
+		k.rcpt = *rcpt
+		k.m, err = tx.AnyMessage(ctx, id)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return errGone
+	}
+	if err != nil {
+		return err
+	}
+	if k.m.Size > largeFrom && k.large == 0 {
+		size := min(k.m.Size, maxLarge)
+		if err := d.large.Acquire(ctx, size); err != nil {
+			return err
+		}
+		k.large = size
+	}
+	err = d.c.Store.View(ctx, func(tx *store.Tx) error {
+		var err error
+		if k.content, err = tx.Content(ctx, id); err != nil {
+			return err
+		}
+		fields, err = tx.Signature(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	k.shared = d.share(id)
+	k.shared.offer(fields)
+	return nil
+}
+
+// offer hands over a signature from the store.
+func (s *Shared) offer(fields []byte) {
+	if len(fields) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fields == nil {
+		s.fields, s.kept = fields, true
+	}
+}
+
+// Patience with the store: how long between tries.
+const (
+	patienceMin = 50 * time.Millisecond
+	patienceMax = 5 * time.Second
+)
+
+// patiently repeats what fails because the store cannot be reached. That is no
+// fault of the message: it waits with its worker until the store is back, the
+// context ends or the lease is lost.
+func (d *Deliverer) patiently(ctx context.Context, try func() error) error {
+	for wait := patienceMin; ; wait = min(2*wait, patienceMax) {
+		err := try()
+		if !errors.Is(err, store.ErrUnavailable) || !d.c.Store.LeaseOK() {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-d.c.Store.Failed():
+			timer.Stop()
+			return err
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}

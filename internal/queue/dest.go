@@ -1,0 +1,178 @@
+package queue
+
+import (
+	"context"
+	"time"
+)
+
+// A dest is what is known of one Dest while it has tasks, or lately had.
+type dest struct {
+	name     string
+	lane     *lane     // nil until it was looked up
+	until    time.Time // when to look it up again
+	looking  bool
+	unplaced []*Task // wait for the look-up
+	held     int     // tasks, places and jobs being claimed
+	bytes    int64
+	more     bool // the store has due jobs of it, as far as we know
+	wanting  bool // in Queue.want
+	parked   bool // in lane.parked
+}
+
+// dest gives the entry of a name. q.mu is held, as in all that follow.
+func (q *Queue) dest(name string) *dest {
+	d := q.dests[name]
+	if d == nil {
+		d = &dest{name: name}
+		q.dests[name] = d
+	}
+	return d
+}
+
+// laneOf gives the lane of a dest, or nil while it is unknown. An answer that
+// is out of date is used until the new one is there: lanes only group.
+func (q *Queue) laneOf(d *dest) *lane {
+	if d.lane == nil {
+		return nil
+	}
+	if d.lane.gone {
+		d.lane = q.lane(d.lane.name)
+	}
+	return d.lane
+}
+
+// route puts a task into its lane, or lets it wait for the lane's name.
+func (q *Queue) route(t *Task) {
+	d := t.dest
+	q.lookUp(d)
+	l := q.laneOf(d)
+	if l == nil {
+		d.unplaced = append(d.unplaced, t)
+		return
+	}
+	q.push(l, t)
+}
+
+// lookUp asks for the lane of a dest unless it is known or being asked for.
+func (q *Queue) lookUp(d *dest) {
+	if d.looking || q.phase == stopping || d.lane != nil && q.c.Now().Before(d.until) {
+		return
+	}
+	d.looking = true
+	q.lookNext = append(q.lookNext, d)
+	q.startLooks()
+}
+
+// maxLooks is how many times Lookups there may be in all, slow ones included.
+const maxLooks = 16
+
+func (q *Queue) startLooks() {
+	if q.phase != running {
+		return
+	}
+	for len(q.lookNext) > 0 && q.looking-q.slow < q.c.Lookups && q.looking < maxLooks*q.c.Lookups {
+		d := q.lookNext[0]
+		q.lookNext[0] = nil
+		q.lookNext = q.lookNext[1:]
+		q.looking++
+		q.look(d)
+	}
+}
+
+// slowLook is how long a look-up counts against Lookups: after that it is
+// waiting for somebody's broken name server, and the others go on.
+const slowLook = time.Second
+
+// lookNow is the goroutine of one look-up.
+func (q *Queue) lookNow(ctx context.Context, d *dest) {
+	late, done := false, false
+	timer := time.AfterFunc(slowLook, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if !done {
+			late = true
+			q.slow++
+			q.startLooks()
+		}
+	})
+	defer timer.Stop()
+	name, until := q.askLane(ctx, d.name)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	done = true
+	if late {
+		q.slow--
+	}
+	q.looking--
+	q.found(d, name, until)
+	q.startLooks()
+}
+
+// askLane survives a panic of Lane: the dest then is a lane of its own.
+func (q *Queue) askLane(ctx context.Context, name string) (lane string, until time.Time) {
+	defer func() {
+		if r := recover(); r != nil {
+			q.met.panics.Add(1)
+			q.c.Log.ErrorContext(ctx, "look-up of a lane panicked", "dest", name, "panic", r)
+			lane, until = name, q.c.Now().Add(time.Minute)
+		}
+	}()
+	return q.c.Lane(ctx, name)
+}
+
+// found takes the answer of a look-up. Tasks that are in another lane stay
+// there.
+func (q *Queue) found(d *dest, name string, until time.Time) {
+	d.looking = false
+	d.until = until
+	if d.lane == nil || d.lane.name != name {
+		q.unpark(d)
+		d.lane = q.lane(name)
+	}
+	tasks := d.unplaced
+	d.unplaced = nil
+	l := q.laneOf(d)
+	for _, t := range tasks {
+		q.push(l, t)
+	}
+	q.wanted(d)
+}
+
+// release takes a task or place out of the count.
+func (q *Queue) release(d *dest, kept int64) {
+	q.tasks--
+	q.bytes -= kept
+	d.held--
+	d.bytes -= kept
+	q.wanted(d)
+	if l := d.lane; l != nil && len(l.parked) > 0 {
+		q.unparkSome(l)
+	}
+	if len(q.want) > 0 {
+		q.nudge()
+	}
+}
+
+// maxDests is how many idle dests are remembered for the sake of their lanes.
+const maxDests = 10_000
+
+// sweep forgets dests and lanes that nothing goes on with.
+func (q *Queue) sweep() {
+	now := q.c.Now()
+	surplus := len(q.dests) - maxDests
+	for name, d := range q.dests {
+		if d.held > 0 || d.looking || d.wanting || d.parked {
+			continue // what it has in the store is found by the scan
+		}
+		if d.lane == nil || !now.Before(d.until) || surplus > 0 {
+			delete(q.dests, name)
+			surplus--
+		}
+	}
+	for name, l := range q.lanes {
+		if l.forgettable(now) {
+			l.gone = true
+			delete(q.lanes, name)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+// Package queue runs durable jobs. It knows neither mail nor HTTP: a job has a
+// dest, which is whatever shares fate, and a tenant, which is whatever shares
+// the room fairly; a worker is a function that takes tasks.
+//
+// # Two ways in
+//
+// A job that was just made goes from memory to a worker: whoever stores it
+// first takes a Place (Reserve), stores the job leased by this process's
+// session, and offers the task once that is committed. Where there is no place
+// the job is stored free and Wake tells that the store has something for a
+// dest. Everything else is found in the store: put-back jobs by a heap of when
+// they are due, and what the heap does not know (other nodes' jobs, those from
+// before a restart) by a scan of the index of dests, each ScanEvery.
+//
+// # Lanes
+//
+// Tasks wait in lanes. Lane names the lane of a dest; it may ask the network
+// and therefore runs outside the lock, several at once. A lane has up to
+// PerLane workers: it starts with two and gets more as work succeeds. One
+// worker is one connection.
+//
+// Lanes share nothing but limits, and no limit can be used up by one of them:
+// dests, lanes and tenants get at most a share of what is still free, so that
+// there is always some left. When all Workers are busy, a lane that has none
+// goes before any other that wants one more, idle workers are sent home, and
+// others hand over after a while. A worker that has been busy with one task for
+// StallAfter no longer counts against Workers (four times as many are the
+// hard limit): a tarpit holds its connections, not the others' turns.
+//
+// Within a lane smaller priorities go first, then first tries before
+// repetitions (three to one), then tenants in turn, then the order of arrival.
+//
+// # Memory
+//
+// At most Memory tasks and Bytes of payload are held. A task beyond Bytes loses
+// its payload, and its worker loads it from the store. Tasks beyond Memory, or
+// beyond the share of their dest or lane, stay in the store, free, and are
+// claimed in batches when half of the room is free again.
+//
+// # Failing lanes
+//
+// When a worker says that the lane does not work at all (Fail), the lane rests:
+// workers leave, its tasks go back to the store untried, and when the rest is
+// over one worker probes with a few tasks. Each failed probe makes the next
+// rest longer; the first success opens the lane with one worker, and it grows
+// again. While other workers of the lane succeed, a failure only takes a worker
+// away.
+//
+// # Ends
+//
+// A task ends with exactly one of Done (the job is finished), PutBack (it is
+// due later), Again (once more at once, nothing was tried) and Return (back to
+// the store, nothing was tried). Run stops giving tasks once its context ends,
+// waits Grace for workers, cancels the rest, and hands every untried job back.
+package queue

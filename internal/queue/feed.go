@@ -1,0 +1,415 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/store"
+)
+
+// Sizes of steps: a write transaction is kept to some milliseconds.
+const (
+	scanStep   = 500 // dests of one scan
+	claimDests = 64  // of one transaction
+	claimJobs  = 500
+	claimMax   = 200 // jobs of one dest at a time
+	probeJobs  = 16  // of a lane that failed
+	freeStep   = 500
+	deadStep   = 500
+)
+
+// A feeder moves jobs from the store to the lanes and back. It is one
+// goroutine.
+type feeder struct {
+	q       *Queue
+	scanned time.Time // last scan
+	full    bool      // it found more than it took
+	swept   time.Time // last look for dead sessions
+	failing int       // turns in a row in which the store failed
+}
+
+// run works until the context ends.
+func (f *feeder) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.q.kick:
+		case <-timer.C:
+		}
+		if err := f.turn(ctx); err != nil && ctx.Err() == nil {
+			f.failing++
+			f.q.met.storeFails.Add(1)
+			f.q.c.Log.WarnContext(ctx, "queue cannot reach the store", "err", err)
+			pause(ctx, min(100*time.Millisecond<<min(f.failing, 10), 5*time.Second))
+		} else {
+			f.failing = 0
+		}
+		timer.Reset(f.wait())
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// turn does all that is due.
+func (f *feeder) turn(ctx context.Context) error {
+	now := f.q.c.Now()
+	f.q.ring(now)
+	if late(now, f.swept, f.q.c.SweepEvery) {
+		f.swept = now
+		if err := f.sweep(ctx); err != nil {
+			return err
+		}
+	}
+	if late(now, f.scanned, f.q.c.ScanEvery) || f.full && f.q.quiet() {
+		f.scanned = now
+		if err := f.scan(ctx); err != nil {
+			return err
+		}
+	}
+	if err := f.free(ctx); err != nil {
+		return err
+	}
+	return f.claim(ctx)
+}
+
+// late tells whether something that is done every so often is due; so it is
+// when the clock was set back.
+func late(now, last time.Time, every time.Duration) bool {
+	return now.Sub(last) >= every || now.Before(last)
+}
+
+// wait is how long nothing will be due.
+func (f *feeder) wait() time.Duration {
+	q := f.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.c.Now()
+	next := f.scanned.Add(q.c.ScanEvery)
+	if at := f.swept.Add(q.c.SweepEvery); at.Before(next) {
+		next = at
+	}
+	if at, ok := q.due.next(); ok && at.Before(next) {
+		next = at
+	}
+	if len(q.hungry) > 0 {
+		next = minTime(next, now.Add(time.Second))
+	}
+	if f.full {
+		next = minTime(next, now.Add(50*time.Millisecond))
+	}
+	return max(next.Sub(now), 0)
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// ring handles the alarms that are due, and workers that hang.
+func (q *Queue) ring(now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for a, ok := q.due.pop(now); ok; a, ok = q.due.pop(now) {
+		if a.lane != nil {
+			q.rested(a.lane)
+			continue
+		}
+		d := q.dest(a.dest)
+		d.more = true
+		q.wanted(d)
+	}
+	q.markStalled()
+}
+
+func (q *Queue) rested(l *lane) {
+	if l.gone || l.resting(q) {
+		return
+	}
+	q.staff(l)
+	q.unparkSome(l)
+}
+
+// quiet tells whether no claim is due.
+func (q *Queue) quiet() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.want) == 0
+}
+
+// sweep frees the jobs of dead sessions, and forgets what is idle. Each job
+// that a dead session held may have been delivered: it counts as one possible
+// duplicate.
+func (f *feeder) sweep(ctx context.Context) error {
+	q := f.q
+	q.mu.Lock()
+	q.sweep()
+	q.mu.Unlock()
+	for more := true; more && ctx.Err() == nil; {
+		var freed int
+		err := q.c.Store.Update(ctx, func(tx *store.Tx) (err error) {
+			freed, more, err = tx.TakeDeadSessions(ctx, deadStep)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if freed > 0 {
+			q.met.takenOver.Add(freed)
+			q.c.Log.InfoContext(ctx, "took over jobs of a dead session", "jobs", freed)
+			f.scanned = time.Time{}
+		}
+	}
+	return nil
+}
+
+// scan looks for dests with due jobs that we do not know of.
+func (f *feeder) scan(ctx context.Context) error {
+	q := f.q
+	var found []store.DueDest
+	err := q.c.Store.View(ctx, func(tx *store.Tx) (err error) {
+		found, err = tx.DueDests(ctx, q.c.Kind, scanStep)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.full = len(found) == scanStep
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, x := range found {
+		d := q.dest(x.Dest)
+		asked := d.looking
+		d.more = true
+		q.wanted(d)
+		if !d.wanting && (!d.looking || asked) {
+			q.delay(d)
+		}
+	}
+	return nil
+}
+
+// delay keeps a dest that cannot be served now out of the way of the next
+// scans, so that those behind it are seen.
+func (q *Queue) delay(d *dest) {
+	now := q.c.Now()
+	until := now.Add(5*time.Second + time.Duration(q.c.Rand()*float64(10*time.Second)))
+	if l := d.lane; l != nil && l.restTo.After(until) {
+		until = l.restTo
+	}
+	q.delays[d.name] = until
+}
+
+// wanted asks for a claim for a dest if the store has jobs of it and there is
+// room. q.mu is held.
+func (q *Queue) wanted(d *dest) {
+	if !d.more || d.wanting || d.parked || q.phase == stopping || 2*d.held > q.c.PerDest {
+		return
+	}
+	q.lookUp(d)
+	l := q.laneOf(d)
+	if l == nil {
+		return // found asks again
+	}
+	if l.resting(q) || 2*l.waiting > q.laneShare() || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
+		q.park(d, l)
+		return
+	}
+	if l.fails > 0 {
+		l.probe = d
+	}
+	d.wanting = true
+	q.want = append(q.want, d)
+	q.nudge()
+}
+
+// A claim is an order for jobs of a dest.
+type claim struct {
+	d    *dest
+	n    int
+	jobs []pennypost.Job
+	more bool
+}
+
+// claim serves those that want, until nobody does.
+func (f *feeder) claim(ctx context.Context) error {
+	for {
+		claims := f.q.orders()
+		if len(claims) == 0 {
+			return nil
+		}
+		err := f.q.c.Store.Update(ctx, func(tx *store.Tx) error {
+			for i := range claims {
+				c := &claims[i]
+				var err error
+				if c.jobs, c.more, err = tx.ClaimJobs(ctx, f.q.c.Kind, c.d.name, c.n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		f.q.claimed(claims, err)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// orders takes some of those that want, and counts what they may get.
+func (q *Queue) orders() []claim {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var list []claim
+	sum := 0
+	for len(q.want) > 0 && len(list) < claimDests && sum < claimJobs {
+		d := q.want[0]
+		n := q.room(d)
+		if n <= 0 && q.tasks >= q.c.Memory {
+			break // release nudges
+		}
+		q.want[0] = nil
+		q.want = q.want[1:]
+		d.wanting = false
+		if n <= 0 {
+			q.unprobe(d)
+			q.wanted(d)
+			if d.wanting { // there is room after all, or soon: not in this turn
+				break
+			}
+			continue
+		}
+		q.tasks += n
+		d.held += n
+		sum += n
+		list = append(list, claim{d: d, n: n})
+	}
+	return list
+}
+
+// room is how many jobs of a dest may be claimed now. A quarter of a dest's
+// share is left for mail that comes in.
+func (q *Queue) room(d *dest) int {
+	l := q.laneOf(d)
+	if l == nil || l.resting(q) {
+		return 0
+	}
+	n := min(q.destShare(), max(1, q.c.PerDest*3/4)) - d.held
+	n = min(n, q.laneShare()-l.waiting, q.c.Memory-q.tasks, claimMax)
+	if l.fails > 0 {
+		n = min(n, probeJobs)
+	}
+	return n
+}
+
+func (q *Queue) unprobe(d *dest) {
+	if d.lane != nil && d.lane.probe == d {
+		d.lane.probe = nil
+	}
+}
+
+// claimed puts what was claimed into the lanes.
+func (q *Queue) claimed(claims []claim, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range claims {
+		q.unprobe(c.d)
+		if err != nil {
+			c.jobs, c.more = nil, true
+		}
+		q.tasks -= c.n - len(c.jobs)
+		c.d.held -= c.n - len(c.jobs)
+		c.d.more = c.more
+		q.met.claimed.Add(len(c.jobs))
+		for _, job := range c.jobs {
+			q.route(&Task{Job: job, dest: c.d})
+		}
+		if l := q.laneOf(c.d); l != nil && len(c.jobs) == 0 {
+			q.unparkSome(l)
+		}
+		q.wanted(c.d)
+	}
+}
+
+// free gives jobs back to the store, and delays dests whose lane rests.
+func (f *feeder) free(ctx context.Context) error {
+	for {
+		back, delays := f.q.takeBack()
+		if len(back) == 0 && len(delays) == 0 {
+			return nil
+		}
+		err := f.q.freeJobs(ctx, back, delays)
+		f.q.freed(back, delays, err)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (q *Queue) takeBack() ([]handBack, map[string]time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.back), freeStep)
+	back := q.back[:n:n]
+	q.back = q.back[n:]
+	if len(q.back) == 0 {
+		q.back = nil
+	}
+	// Delays wait for the last step, as freeing a job makes its dest due.
+	var delays map[string]time.Time
+	if len(q.back) == 0 && len(q.delays) > 0 {
+		delays = q.delays
+		q.delays = make(map[string]time.Time)
+	}
+	return back, delays
+}
+
+func (q *Queue) freeJobs(ctx context.Context, back []handBack, delays map[string]time.Time) error {
+	ids := make([]int64, len(back))
+	for i := range back {
+		ids[i] = back[i].id
+	}
+	return q.c.Store.Update(ctx, func(tx *store.Tx) error {
+		if len(ids) > 0 {
+			if err := tx.FreeJobs(ctx, ids); err != nil {
+				return err
+			}
+		}
+		for dest, until := range delays {
+			if err := tx.DelayDest(ctx, q.c.Kind, dest, until); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (q *Queue) freed(back []handBack, delays map[string]time.Time, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil {
+		q.back = append(q.back, back...)
+		for dest, until := range delays {
+			if _, ok := q.delays[dest]; !ok {
+				q.delays[dest] = until
+			}
+		}
+		return
+	}
+	q.met.returned.Add(len(back))
+	for _, b := range back {
+		b.dest.more = true
+		q.wanted(b.dest)
+	}
+}

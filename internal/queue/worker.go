@@ -1,0 +1,230 @@
+package queue
+
+import (
+	"container/list"
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+// A Worker serves one lane. Its methods are for its own goroutine.
+type Worker struct {
+	q    *Queue
+	lane *lane
+	ch   chan *Task // a task, or nil: go home
+
+	// Guarded by q.mu:
+	task    *Task
+	since   time.Time
+	served  int
+	stalled bool
+	idle    *list.Element
+}
+
+// quantum is how many tasks a worker does in a row while a lane without
+// workers waits for a slot.
+const quantum = 20
+
+// Lane gives the name of the lane.
+func (w *Worker) Lane() string { return w.lane.name }
+
+// Next waits for a task, at most that long; nil tells the worker to go. A task
+// that was not ended is handed back.
+func (w *Worker) Next(wait time.Duration) *Task {
+	t, stay := w.take(wait)
+	if t != nil || !stay {
+		return t
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case t := <-w.ch:
+		return t
+	case <-timer.C:
+	}
+	w.q.mu.Lock()
+	if !w.q.leaveIdle(w) { // somebody was quicker
+		w.q.mu.Unlock()
+		return <-w.ch
+	}
+	w.q.mu.Unlock()
+	return nil
+}
+
+// take gives a task that waits, or makes the worker idle.
+func (w *Worker) take(wait time.Duration) (t *Task, stay bool) {
+	q, l := w.q, w.lane
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unended(w)
+	if q.phase != running || l.resting(q) || l.workers > l.limit {
+		return nil, false
+	}
+	if len(q.hungry) > 0 && (l.workers > 1 || w.served >= quantum) {
+		return nil, false
+	}
+	if t := l.take(); t != nil {
+		q.give(w, t)
+		q.staff(l)
+		return t, true
+	}
+	if wait <= 0 || len(q.hungry) > 0 {
+		return nil, false
+	}
+	l.idle = append(l.idle, w)
+	w.idle = q.idle.PushBack(w)
+	return nil, true
+}
+
+// give notes what a worker is busy with. q.mu is held, as in all that follow.
+func (q *Queue) give(w *Worker, t *Task) {
+	if w.idle != nil {
+		q.idle.Remove(w.idle)
+		w.idle = nil
+	}
+	w.task, w.since = t, q.c.Now()
+	w.served++
+}
+
+// leaveIdle takes a worker out of those that wait; false: a task or the order
+// to go is on its way.
+func (q *Queue) leaveIdle(w *Worker) bool {
+	if w.idle == nil {
+		return false
+	}
+	q.idle.Remove(w.idle)
+	w.idle = nil
+	for i, o := range w.lane.idle {
+		if o == w {
+			w.lane.idle = append(w.lane.idle[:i], w.lane.idle[i+1:]...)
+			break
+		}
+	}
+	return true
+}
+
+// dismiss sends an idle worker home.
+func (q *Queue) dismiss(w *Worker) {
+	if q.leaveIdle(w) {
+		w.ch <- nil
+	}
+}
+
+func (q *Queue) dismissIdle(l *lane) {
+	for len(l.idle) > 0 {
+		q.dismiss(l.idle[len(l.idle)-1])
+	}
+}
+
+// maxStalled is how many times Workers there may be in all, stalled ones
+// included.
+const maxStalled = 4
+
+// slots is how many workers may be started now.
+func (q *Queue) slots() int {
+	n := len(q.workers)
+	return min(q.c.Workers-n+q.stalled, maxStalled*q.c.Workers-n)
+}
+
+// staff gets a lane that has tasks another worker, if it may have one.
+func (q *Queue) staff(l *lane) {
+	if l.waiting == 0 || q.phase != running || l.resting(q) || l.hungry {
+		return
+	}
+	switch slots := q.slots(); {
+	case l.workers == 0 && slots > 0:
+		q.start(l)
+	case l.workers == 0:
+		l.hungry = true
+		q.hungry = append(q.hungry, l)
+		if e := q.idle.Front(); e != nil {
+			q.dismiss(e.Value.(*Worker)) //nolint:errcheck,forcetypeassert // it holds nothing else
+		}
+	case l.workers < l.limit && l.workers <= slots/4 && len(q.hungry) == 0:
+		q.start(l)
+	}
+}
+
+// staffHungry gives free slots to lanes without workers.
+func (q *Queue) staffHungry() {
+	for len(q.hungry) > 0 && q.slots() > 0 {
+		l := q.hungry[0]
+		q.hungry[0] = nil
+		q.hungry = q.hungry[1:]
+		l.hungry = false
+		if l.waiting > 0 && l.workers == 0 && !l.resting(q) {
+			q.start(l)
+		}
+	}
+}
+
+func (q *Queue) start(l *lane) {
+	w := &Worker{q: q, lane: l, ch: make(chan *Task, 1)}
+	q.workers[w] = struct{}{}
+	l.workers++
+	q.hire(w)
+}
+
+// work is the goroutine of a worker.
+func (q *Queue) work(ctx context.Context, w *Worker) {
+	defer q.left(w)
+	defer func() {
+		if r := recover(); r != nil {
+			q.met.panics.Add(1)
+			q.c.Log.ErrorContext(ctx, "worker panicked", "lane", w.lane.name, "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	q.c.Work(ctx, w)
+}
+
+func (q *Queue) left(w *Worker) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unended(w)
+	q.leaveIdle(w)
+	select {
+	case t := <-w.ch: // given while it left of its own accord
+		if t != nil {
+			q.handBack(t, false)
+		}
+	default:
+	}
+	delete(q.workers, w)
+	w.lane.workers--
+	q.staffHungry()
+	q.staff(w.lane)
+}
+
+// unended hands back a task that its worker did not end.
+func (q *Queue) unended(w *Worker) {
+	if t := w.end(); t != nil {
+		q.handBack(t, false)
+	}
+}
+
+// end takes the task from a worker.
+func (w *Worker) end() *Task {
+	t := w.task
+	w.task = nil
+	if w.stalled {
+		w.stalled = false
+		w.q.stalled--
+	}
+	return t
+}
+
+// markStalled finds workers that have been busy with one task for long, when
+// there is need of their slots.
+func (q *Queue) markStalled() {
+	if len(q.hungry) == 0 {
+		return
+	}
+	now := q.c.Now()
+	for w := range q.workers {
+		if w.task != nil && !w.stalled && now.Sub(w.since) > q.c.StallAfter {
+			w.stalled = true
+			q.stalled++
+		}
+	}
+	q.staffHungry()
+}

@@ -1,0 +1,203 @@
+package smtpc
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// peer is the other side of a conversation, which a test scripts. On a
+// net.Pipe one read gives what one write sent, or a part of it, so that a
+// script sees how things were written.
+type peer struct {
+	t  testing.TB
+	nc net.Conn
+}
+
+// say sends text as it is.
+func (p *peer) say(text string) {
+	p.t.Helper()
+	if _, err := p.nc.Write([]byte(text)); err != nil {
+		p.t.Errorf("peer: say %q: %v", text, err)
+		runtime.Goexit()
+	}
+}
+
+// expect wants one write of exactly this text.
+func (p *peer) expect(want string) {
+	p.t.Helper()
+	if got := p.read(); got != want {
+		p.t.Errorf("peer: got %q, want %q", clip(got), clip(want))
+		runtime.Goexit()
+	}
+}
+
+func (p *peer) read() string {
+	p.t.Helper()
+	b := make([]byte, 256<<10)
+	n, err := p.nc.Read(b)
+	if err != nil {
+		p.t.Errorf("peer: read: %v", err)
+		runtime.Goexit()
+	}
+	return string(b[:n])
+}
+
+// gone wants the client to close, with nothing more said.
+func (p *peer) gone() {
+	p.t.Helper()
+	b := make([]byte, 1024)
+	if n, err := p.nc.Read(b); err == nil {
+		p.t.Errorf("peer: got %q, want the connection closed", b[:n])
+	}
+}
+
+func clip(s string) string {
+	if len(s) > 300 {
+		return s[:300] + "…"
+	}
+	return s
+}
+
+const (
+	pipelines = "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+	plainest  = "250 mx.test\r\n"
+)
+
+// greet plays the server's part in Hello.
+func (p *peer) greet(extensions string) {
+	p.t.Helper()
+	p.say("220 mx.test ESMTP\r\n")
+	p.expect("EHLO client.test\r\n")
+	p.say(extensions)
+}
+
+// begin gives a client whose peer follows a script. The test ends only after
+// the script has.
+func begin(t testing.TB, cfg Config, script func(p *peer)) *Client {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer theirs.Close() //nolint:errcheck // a pipe
+		script(&peer{t, theirs})
+	}()
+	t.Cleanup(func() {
+		ours.Close() //nolint:errcheck // a pipe
+		<-done
+	})
+	cfg.Hostname = "client.test"
+	return New(ours, "mx.test", cfg)
+}
+
+// listen gives the address of a server on loopback that plays a script for
+// each connection, in turn.
+func listen(t testing.TB, scripts ...func(p *peer)) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, script := range scripts {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			played := make(chan struct{})
+			go func() {
+				defer close(played)
+				defer nc.Close() //nolint:errcheck // the end of the script
+				script(&peer{t, nc})
+			}()
+			<-played
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close() //nolint:errcheck // ends the loop
+		<-done
+	})
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// dialPeer gives a client on a real connection.
+func dialPeer(t testing.TB, cfg Config, script func(p *peer)) *Client {
+	t.Helper()
+	nc, err := Dial(t.Context(), DialConfig{Addrs: []netip.AddrPort{listen(t, script)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Hostname = "client.test"
+	c := New(nc, "mx.test", cfg)
+	t.Cleanup(func() { c.Close() }) //nolint:errcheck // may be closed
+	return c
+}
+
+// greeted gives a client after Hello.
+func greeted(t testing.TB, cfg Config, extensions string, script func(p *peer)) *Client {
+	t.Helper()
+	c := begin(t, cfg, func(p *peer) {
+		p.greet(extensions)
+		script(p)
+	})
+	if err := c.Hello(t.Context()); err != nil {
+		t.Fatalf("Hello: %v", err)
+	}
+	return c
+}
+
+const (
+	group = "MAIL FROM:<bounce@sender.test> SIZE=36\r\nRCPT TO:<jane@rcpt.test>\r\nDATA\r\n"
+	body  = "Subject: hi\r\n\r\nHello,\r\nhow are you\r\n"
+)
+
+func letter() *Envelope {
+	return &Envelope{From: "bounce@sender.test", To: "jane@rcpt.test", Parts: [][]byte{[]byte("Subject: hi\r\n\r\n"), []byte("Hello,\r\nhow are you\r\n")}}
+}
+
+// want checks a Reply and that there is no error.
+func want(t *testing.T, r *Reply, err error, text, phase string) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("got error %v, want reply %q", err, text)
+	}
+	if got := r.Error(); got != text || r.Phase != phase {
+		t.Fatalf("got reply %q in phase %q, want %q in %q", got, r.Phase, text, phase)
+	}
+}
+
+// wantError checks an *Error and that there is no Reply.
+func wantError(t *testing.T, r *Reply, err error, phase, text string, ambiguous bool) *Error {
+	t.Helper()
+	var e *Error
+	if r != nil || !errors.As(err, &e) {
+		t.Fatalf("got %v, %v, want an *Error", r, err)
+	}
+	if e.Phase != phase || !strings.Contains(e.Err.Error(), text) || e.Ambiguous != ambiguous {
+		t.Fatalf("got %q, ambiguous %v, want phase %q, text %q, ambiguous %v", err, e.Ambiguous, phase, text, ambiguous)
+	}
+	return e
+}
+
+func wantReusable(t *testing.T, c *Client, want bool) {
+	t.Helper()
+	if got := c.Reusable(); got != want {
+		t.Fatalf("got Reusable %v, want %v\n%s", got, want, c.Info().Conversation)
+	}
+}
+
+// within bounds a test that waits for something that may never come.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,126 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"pennypost"
+	"pennypost/internal/store"
+)
+
+const (
+	maxBatch = 500
+	// A batch is stored in steps of so many messages and octets, so that no
+	// transaction keeps others waiting for long.
+	stepMessages = 50
+	stepBytes    = 4 << 20
+)
+
+// AcceptBatch does what Accept does for up to 500 messages; each succeeds or
+// fails alone (contract/sending.md §10). There is a result for each, in order.
+func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, list []*Submission) []Result {
+	results := make([]Result, len(list))
+	if len(list) > maxBatch {
+		for i := range results {
+			results[i].Err = pennypost.Refuse(pennypost.CodeBatchSize, "You may only send up to 500 messages in a single batched request.")
+		}
+		return results
+	}
+	for begin := 0; begin < len(list); {
+		begin += d.acceptStep(ctx, c, list[begin:], results[begin:])
+	}
+	for i := range results {
+		if results[i].Err != nil {
+			d.count(pennypost.SourceHTTP, results[i].Err)
+		}
+	}
+	return results
+}
+
+// acceptStep stores as many messages as fit into one transaction and tells how
+// many it saw to.
+func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submission, results []Result) int {
+	entries := make([]*entry, 0, min(len(list), stepMessages))
+	at := make([]int, 0, cap(entries)) // their places in results
+	n, size := 0, 0
+	for ; n < len(list) && len(entries) < stepMessages && size < stepBytes; n++ {
+		e, err := d.enter(c, list[n])
+		switch {
+		case err != nil:
+			results[n].Err = d.streamFirst(ctx, c, list[n], err)
+		case c.Kind == pennypost.CallerTest:
+			results[n].Accepted = e.testAccepted()
+		default:
+			entries, at = append(entries, e), append(at, n)
+			size += len(e.content)
+		}
+	}
+	if len(entries) == 0 {
+		return n
+	}
+	err := d.storeAll(ctx, c, entries)
+	for i, e := range entries {
+		switch {
+		case err != nil:
+			results[at[i]].Err = err
+		case e.err != nil:
+			results[at[i]].Err = e.err
+		default:
+			results[at[i]].Accepted = e.result()
+		}
+	}
+	return n
+}
+
+// storeAll stores the messages that are not refused in one transaction; a
+// refusal is in err of its entry. The error is one that concerns them all.
+func (d *Door) storeAll(ctx context.Context, c pennypost.Caller, list []*entry) error {
+	defer func() {
+		for _, e := range list {
+			e.release()
+		}
+	}()
+	err := d.conf.Store.Update(ctx, func(tx *store.Tx) error {
+		in := &intake{door: d, tx: tx, caller: c}
+		if err := in.begin(ctx); err != nil {
+			return err
+		}
+		for _, e := range list {
+			err := in.take(ctx, e)
+			var refusal *pennypost.Error
+			if err != nil && !errors.As(err, &refusal) {
+				return err
+			}
+			e.err = err
+		}
+		return nil
+	})
+	if err = d.settle(ctx, err, list...); err != nil {
+		return fmt.Errorf("store %d messages: %w", len(list), err)
+	}
+	for _, e := range list {
+		if e.err == nil {
+			d.hand(e)
+		}
+	}
+	return nil
+}
+
+// streamFirst gives a stream that cannot be used precedence over what else is
+// wrong with a message (contract/sending.md §8).
+func (d *Door) streamFirst(ctx context.Context, c pennypost.Caller, s *Submission, err error) error {
+	var refusal *pennypost.Error
+	if c.ServerID == 0 || strings.TrimSpace(s.Stream) == "" || !errors.As(err, &refusal) {
+		return err
+	}
+	looked := d.conf.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := usableStream(ctx, tx, c.ServerID, streamOf(c, s.Stream))
+		return err
+	})
+	if errors.As(looked, &refusal) {
+		return looked
+	}
+	return err
+}
