@@ -48,6 +48,19 @@ func (id MessageID) String() string {
 	return string(b[:])
 }
 
+// MarshalText gives the form of String.
+func (id MessageID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads the form of String.
+func (id *MessageID) UnmarshalText(text []byte) error {
+	v, err := ParseMessageID(string(text))
+	if err != nil {
+		return err
+	}
+	*id = v
+	return nil
+}
+
 // IsZero tells whether the id was never set.
 func (id MessageID) IsZero() bool { return id == MessageID{} }
 

@@ -122,7 +122,7 @@ func (a *app) run(ctx context.Context) (code int) {
 		return a.complain(exitUsage, err)
 	}
 	if len(unknown) > 0 {
-		return a.complain(exitUsage, a.allFaults(&c, unknown))
+		return a.complain(exitUsage, a.allFaults(c.configured(args[0]), unknown))
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
 	if err := k.Run(a); err != nil {
@@ -156,10 +156,10 @@ func (a *app) complain(code int, err error) int {
 // split takes unknown flags of the commands with settings out of the
 // arguments, so that they are told together with all else that is wrong.
 func (a *app) split(args []string) (known, unknown []string) {
-	if !slices.Contains([]string{"serve", "migrate", "doctor"}, args[0]) {
+	if new(cli).configured(args[0]) == nil {
 		return args, nil
 	}
-	names := []string{"help", "config", "json"}
+	names := []string{"help", "config", "json", "strict"}
 	for _, d := range declarations() {
 		names = append(names, d.name)
 	}
@@ -178,15 +178,25 @@ func (a *app) split(args []string) (known, unknown []string) {
 	return known, unknown
 }
 
-// allFaults joins unknown flags with what else is wrong.
-func (a *app) allFaults(c *cli, unknown []string) error {
-	all := &settingsError{unknown}
-	for _, with := range []*configured{&c.Serve.configured, &c.Migrate.configured, &c.Doctor.configured} {
-		_, err := loadConfig(&with.Settings, a.env, with.Config)
-		var more *settingsError
-		if errors.As(err, &more) && len(more.faults) > len(all.faults)-len(unknown) {
-			all.faults = append(slices.Clone(unknown), more.faults...)
-		}
+// configured gives what a command has of settings; nil when it has none.
+func (c *cli) configured(command string) *configured {
+	switch command {
+	case "serve":
+		return &c.Serve.configured
+	case "migrate":
+		return &c.Migrate.configured
+	case "doctor":
+		return &c.Doctor.configured
 	}
-	return all
+	return nil
+}
+
+// allFaults joins unknown flags with what else is wrong.
+func (a *app) allFaults(with *configured, unknown []string) error {
+	_, err := loadConfig(&with.Settings, a.env, with.Config)
+	var more *settingsError
+	if errors.As(err, &more) {
+		unknown = append(unknown, more.faults...)
+	}
+	return &settingsError{unknown}
 }

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pennypost"
 	"pennypost/internal/account"
 	"pennypost/internal/api"
 	"pennypost/internal/auth"
@@ -23,6 +22,7 @@ import (
 	"pennypost/internal/inbound"
 	"pennypost/internal/metrics"
 	"pennypost/internal/mx"
+	"pennypost/internal/queue"
 	"pennypost/internal/smtpd"
 	"pennypost/internal/store"
 	"pennypost/internal/submit"
@@ -118,7 +118,9 @@ func (s *service) openMail(context.Context) error {
 			OwnAddrs: s.ownAddrs, AllowPrivate: s.conf.allowPrivate, Now: s.now,
 		}),
 		Hostname: s.conf.hostname, BounceDomain: s.conf.bounceDomain, MXPort: s.conf.mxPort,
-		Now: s.now, Log: s.log, Metrics: s.metrics,
+		// What is under way when we stop has its share of the time for that.
+		Queue: queue.Config{Grace: s.conf.stopWithin * 2 / 5},
+		Now:   s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return err
@@ -143,6 +145,7 @@ func (s *service) openMail(context.Context) error {
 		Hostname: s.conf.hostname, TLS: s.cert.config(), AuthOnLoopback: s.conf.smtpAuthLocal,
 		Authenticate: s.auth.SMTP, MailAllowed: s.auth.MailAllowed, Revoked: s.auth.Revoked,
 		Accept: s.door.AcceptRaw, Inbound: box,
+		Limits:  smtpd.Limits{Grace: s.conf.stopWithin / 3},
 		Metrics: s.metrics, Log: s.log, Now: s.now,
 	})
 	return err
@@ -175,7 +178,7 @@ func (s *service) openAccounts(ctx context.Context) (err error) {
 		Store: s.store, Auth: s.auth, Keys: s.keys, Resolver: names{s.resolver}, Send: s.sendOwn,
 		PublicURL: s.conf.publicURL, Hostname: s.conf.hostname, BounceDomain: s.conf.bounceDomain,
 		TrackDomain: s.conf.trackDomain, InboundDomain: s.conf.inboundDomain,
-		SuspensionChanged: s.suspensionChanged, Release: s.release,
+		SuspensionChanged: s.deliver.SuspensionChanged, Release: s.deliver.Release, KeysChanged: s.deliver.KeysChanged,
 		Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
@@ -188,7 +191,11 @@ func (s *service) openAccounts(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("first start: %w", err)
 	}
-	return nil
+	key, err := s.accounts.InstanceDKIM(ctx)
+	if err != nil {
+		return fmt.Errorf("own DKIM key: %w", err)
+	}
+	return s.saveOwnKey(key)
 }
 
 // sendOwn hands mail of our own to the queue.
@@ -197,24 +204,11 @@ func (s *service) sendOwn(ctx context.Context, m account.Mail) error {
 	return err
 }
 
-func (s *service) suspensionChanged() {
-	if err := s.deliver.SuspensionChanged(context.Background()); err != nil {
-		s.log.Warn("suspensions could not be read", "err", err)
-	}
-}
-
-func (s *service) release(ctx context.Context, server pennypost.ServerID, _ int) (int, error) {
-	if _, err := s.deliver.Release(ctx, server); err != nil {
-		return 0, err
-	}
-	return 0, nil
-}
-
 func (s *service) openEdges(context.Context) (err error) {
 	s.api, err = api.New(api.Config{
-		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts,
+		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Discard: s.deliver.Discard,
 		ConsoleURL: s.conf.publicURL, InboundDomain: s.conf.inboundDomain, BounceDomain: s.conf.bounceDomain,
-		SPFDomain: s.conf.spfDomain, SMTPHost: s.conf.hostname, SMTPPorts: s.smtpPorts(),
+		TrackDomain: s.conf.trackDomain, SPFDomain: s.conf.spfDomain, SMTPHost: s.conf.hostname, SMTPPorts: s.smtpPorts(),
 		Trusted: s.conf.trusted, Now: s.now, Log: s.log,
 	})
 	return err
@@ -369,13 +363,14 @@ func (s *service) run(ctx context.Context, reload <-chan os.Signal) error {
 func (s *service) startWatch(st *stage) {
 	h := &health{store: s.store, cert: s.cert, stopping: s.stopping.Load, metrics: s.metrics}
 	srv := web.NewServer(web.ServerConfig{Handler: h.handler(), Log: s.log, DrainWithin: time.Second})
+	// The session ends last: what is handed back must still be ours.
+	st.start("session", s.store.KeepSession)
 	for _, l := range s.observation {
 		st.start("metrics", func(ctx context.Context) error { return srv.Serve(ctx, l, nil) })
 	}
 }
 
 func (s *service) startWork(st *stage, reload <-chan os.Signal) {
-	st.start("session", s.store.KeepSession)
 	st.start("auth", s.auth.Run)
 	st.start("accounts", s.accounts.Run)
 	st.start("deliver", s.deliver.Run)

@@ -149,11 +149,13 @@ func (a *Accounts) bootstrap(ctx context.Context, tx *store.Tx, s Settings, made
 		}
 		kept.AccountToken = made.AccountToken
 	}
-	for _, token := range []auth.Secret{kept.AccountToken, given1(lacks.accountToken, s.AccountToken)} {
-		if token == "" {
-			continue
+	if kept.AccountToken != "" {
+		if err := a.addToken(ctx, tx, firstToken(), kept.AccountToken); err != nil {
+			return kept, err
 		}
-		if err := a.addFirstToken(ctx, tx, token); err != nil {
+	}
+	if lacks.accountToken {
+		if err := a.addGivenToken(ctx, tx, s.AccountToken); err != nil {
 			return kept, err
 		}
 	}
@@ -168,8 +170,37 @@ func (a *Accounts) bootstrap(ctx context.Context, tx *store.Tx, s Settings, made
 		}
 	}
 	if lacks.key && key.Sealed != nil {
-		key.State = pennypost.KeyActive
+		key.State, key.ActivatedAt = pennypost.KeyActive, tx.Now()
 		return kept, addKey(ctx, tx, 0, 0, a.conf.BounceDomain, key)
 	}
 	return kept, nil
+}
+
+func firstToken() *pennypost.APIToken { return &pennypost.APIToken{AccountID: pennypost.FirstAccount} }
+
+// addGivenToken stores the setting's token. One that was revoked stays so.
+func (a *Accounts) addGivenToken(ctx context.Context, tx *store.Tx, token auth.Secret) error {
+	err := tx.Nested(ctx, func(tx *store.Tx) error { return a.addToken(ctx, tx, firstToken(), token) })
+	if errors.Is(err, store.ErrConflict) {
+		a.log.WarnContext(ctx, "account token of the setting was revoked and opens nothing")
+		return nil
+	}
+	return err
+}
+
+// InstanceDKIM gives the instance's own key, whose TXT record the operator
+// publishes.
+func (a *Accounts) InstanceDKIM(ctx context.Context) (*pennypost.DKIMKey, error) {
+	var keys []pennypost.DKIMKey
+	err := a.view(ctx, "read DKIM key of the instance", func(tx *store.Tx) (err error) {
+		keys, err = tx.SigningKeys(ctx, 0, a.conf.BounceDomain)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("DKIM key of %s: %w", a.conf.BounceDomain, store.ErrNotFound)
+	}
+	return &keys[0], nil
 }

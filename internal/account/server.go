@@ -254,4 +254,3 @@ func (a *Accounts) checkInboundMX(ctx context.Context, domain string) error {
 	}
 	return pennypost.Refuse(codeInboundMX, "We could not find an MX record pointing to the expected domain.")
 }
-

@@ -27,14 +27,15 @@ func (c *call) end() {
 }
 
 // id reads the n-th id of the path as a number of the size that clients hold
-// (contract/clients.md 2.3). What is no such number is 0, which names nothing,
-// so that it is answered as what does not exist.
+// (contract/clients.md 2.3). What is no such number is -1, which names nothing,
+// so that it is answered as what does not exist; 0 would name the account or
+// the instance itself.
 func (c *call) id(n int) int64 { return parseID(c.ids[n]) }
 
 func parseID(s string) int64 {
 	v, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || v < 0 || s[0] == '+' {
-		return 0
+	if err != nil || v <= 0 || s[0] == '+' {
+		return -1
 	}
 	return v
 }

@@ -18,9 +18,6 @@ import (
 	"pennypost/internal/web"
 )
 
-// confirmPath is where the links of confirmation mails lead; the token follows.
-const confirmPath = "/confirm/"
-
 //go:embed confirm.html
 var confirmHTML string
 
@@ -51,10 +48,10 @@ func (a *API) confirmPage() *confirmPage {
 
 // confirmToken gives the token of a path of the page.
 func confirmToken(path string) (string, bool) {
-	if len(path) < len(confirmPath) || !strings.EqualFold(path[:len(confirmPath)], confirmPath) {
+	if len(path) < len(account.ConfirmPath) || !strings.EqualFold(path[:len(account.ConfirmPath)], account.ConfirmPath) {
 		return "", false
 	}
-	token := strings.TrimSuffix(path[len(confirmPath):], "/")
+	token := strings.TrimSuffix(path[len(account.ConfirmPath):], "/")
 	return token, token != "" && !strings.Contains(token, "/") && len(token) <= maxSegment
 }
 

@@ -176,10 +176,10 @@ func TestDecodeWaysAgree(t *testing.T) {
 
 func TestClearable(t *testing.T) {
 	for body, want := range map[string]string{
-		`{}`:                           "left out",
-		`{"ReturnPathDomain": null}`:   "",
-		`{"ReturnPathDomain": ""}`:     "",
-		`{"returnpathdomain": "x"}`:    "x",
+		`{}`:                         "left out",
+		`{"ReturnPathDomain": null}`: "",
+		`{"ReturnPathDomain": ""}`:   "",
+		`{"returnpathdomain": "x"}`:  "x",
 		`{"ReturnPathDomain": null, "CustomTrackingDomain": ""}`: "",
 	} {
 		var w struct{ ReturnPathDomain, CustomTrackingDomain clearable }

@@ -181,7 +181,7 @@ func (a *API) listAccountServers(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	id := pennypost.AccountID(parseID(c.query["account"]))
-	if id == 0 {
+	if id < 0 {
 		return nil, pennypost.Invalid("Parameter 'account' is required and must be the ID of an account.")
 	}
 	if _, err := a.conf.Accounts.Account(ctx, id); err != nil {

@@ -45,6 +45,13 @@ func (a *API) routes() []route {
 		{method: del, path: "/servers/{server}/smtp-tokens/{token}", opener: byAccount, handle: a.revokeSMTPToken},
 		{method: post, path: "/servers/{server}/smtp-tokens/{token}/rotate", opener: byAccount, limit: settingsLimit, handle: a.rotateSMTPToken},
 
+		{method: get, path: "/api-tokens", opener: byAccount, handle: ofAccount(a.listAPITokens)},
+		{method: post, path: "/api-tokens", opener: byAccount, limit: settingsLimit, handle: ofAccount(a.createAPIToken)},
+		{method: del, path: "/api-tokens/{token}", opener: byAccount, handle: ofAccount(a.revokeAPIToken)},
+		{method: get, path: "/servers/{server}/api-tokens", opener: byAccount, handle: ofServer(a.listAPITokens)},
+		{method: post, path: "/servers/{server}/api-tokens", opener: byAccount, limit: settingsLimit, handle: ofServer(a.createAPIToken)},
+		{method: del, path: "/servers/{server}/api-tokens/{token}", opener: byAccount, handle: ofServer(a.revokeAPIToken)},
+
 		{method: get, path: "/domains", opener: byAccount, handle: a.listDomains},
 		{method: post, path: "/domains", opener: byAccount, limit: settingsLimit, within: dns, handle: a.createDomain},
 		{method: get, path: "/domains/{domain}", opener: byAccount, handle: a.getDomain},

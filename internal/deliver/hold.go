@@ -69,17 +69,17 @@ func (d *Deliverer) isSuspended(id pennypost.ServerID) bool {
 	return ok
 }
 
-var errNotSuspended = errors.New("server is not suspended")
-
 // hold puts a letter of a suspended server aside. The transaction looks again:
 // what it holds after the end of the suspension nobody would release. False:
 // the suspension has ended, and the letter is to go.
 func (d *Deliverer) hold(ctx context.Context, w *queue.Worker, k *letter) bool {
 	r := result{outcome: pennypost.OutcomeHeld, verdict: bounce.Verdict{Rule: "suspended"}}
+	active := false
 	err := d.persist(ctx, func(tx *store.Tx) error {
 		s, err := tx.Suspension(ctx, k.m.ServerID)
-		if errors.Is(err, store.ErrNotFound) || err == nil && !s.Active() {
-			return errNotSuspended
+		active = s.Active()
+		if errors.Is(err, store.ErrNotFound) || err == nil && !active {
+			return nil
 		}
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (d *Deliverer) hold(ctx context.Context, w *queue.Worker, k *letter) bool {
 		e.Details = map[string]string{"Reason": s.Reason}
 		return event.Record(ctx, tx, e)
 	})
-	if errors.Is(err, errNotSuspended) {
+	if err == nil && !active {
 		return false
 	}
 	d.ended(ctx, w, k, &r, err)

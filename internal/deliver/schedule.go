@@ -48,12 +48,16 @@ func Backoff(n int, jitter float64) time.Duration {
 	return d + time.Duration((jitter-.5)/5*float64(d))
 }
 
+// shortHints is for how many attempts a server's hint may be shorter than the
+// schedule. One that always says "in a minute" for three days is not believed.
+const shortHints = 3
+
 // wait is how long to wait after an attempt that was deferred. What the server
 // asks for is taken literally.
 func wait(n int, v bounce.Verdict, ambiguous bool, jitter float64) time.Duration {
 	d := Backoff(n, jitter)
 	switch {
-	case v.Hint > 0:
+	case v.Hint > 0 && (n <= shortHints || v.Hint > d):
 		d = v.Hint + hintSlack
 	case v.Greylist:
 		d = max(d, greylistWait+time.Duration(jitter*float64(time.Minute)))

@@ -33,7 +33,9 @@ func TestWait(t *testing.T) {
 		want      time.Duration
 	}{
 		{"schedule", 2, bounce.Verdict{}, false, 3 * time.Minute},
-		{"a hint is taken literally", 5, bounce.Verdict{Hint: 90 * time.Second}, false, 92 * time.Second},
+		{"a hint is taken literally", 3, bounce.Verdict{Hint: 90 * time.Second}, false, 92 * time.Second},
+		{"a short one not for ever", 4, bounce.Verdict{Hint: 90 * time.Second}, false, 15 * time.Minute},
+		{"a long one is", 4, bounce.Verdict{Hint: 20 * time.Minute}, false, 20*time.Minute + 2*time.Second},
 		{"a long hint too", 1, bounce.Verdict{Hint: 6 * time.Hour}, false, 6*time.Hour + 2*time.Second},
 		{"greylisting without a time", 1, bounce.Verdict{Greylist: true}, false, 5*time.Minute + 30*time.Second},
 		{"greylisting with one", 1, bounce.Verdict{Greylist: true, Hint: time.Minute}, false, 62 * time.Second},

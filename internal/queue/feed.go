@@ -102,7 +102,7 @@ func (f *feeder) wait() time.Duration {
 	if at, ok := q.due.next(); ok && at.Before(next) {
 		next = at
 	}
-	if len(q.hungry) > 0 {
+	if len(q.hungry) > 0 || 4*q.tasks > 3*q.c.Memory {
 		next = minTime(next, now.Add(time.Second))
 	}
 	if f.full {
@@ -223,7 +223,7 @@ func (q *Queue) wanted(d *dest) {
 	if l == nil {
 		return // found asks again
 	}
-	if l.resting(q) || 2*l.waiting > q.laneShare() || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
+	if l.resting(q) || 2*l.waiting > q.laneShare(l) || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
 		q.park(d, l)
 		return
 	}
@@ -306,7 +306,7 @@ func (q *Queue) room(d *dest) int {
 		return 0
 	}
 	n := min(q.destShare(), max(1, q.c.PerDest*3/4)) - d.held
-	n = min(n, q.laneShare()-l.waiting, q.c.Memory-q.tasks, claimMax)
+	n = min(n, q.laneShare(l)-l.waiting, q.c.Memory-q.tasks, claimMax)
 	if l.fails > 0 {
 		n = min(n, probeJobs)
 	}

@@ -19,14 +19,16 @@ type lane struct {
 	waiting int       // tasks in classes
 	turn    int       // counts takes, for the share of repetitions
 	workers int       // running, idle ones included
+	stalled int       // workers that hang
 	idle    []*Worker // latest last
 	hungry  bool      // in Queue.hungry
 	parked  []*dest   // want a claim once there is room
 	probe   *dest     // its claim is under way while fails > 0
 
-	limit     int // of workers; grows with success
-	score     int // successes since the last growth
-	ceiling   int // limit that the other side showed; 0: none
+	stuck     bool // all workers hang, as far as was looked
+	limit     int  // of workers; grows with success
+	score     int  // successes since the last growth
+	ceiling   int  // limit that the other side showed; 0: none
 	ceilingTo time.Time
 	fails     int // failures in a row, of the whole lane
 	restTo    time.Time
@@ -206,8 +208,20 @@ func (l *lane) popIdle() *Worker {
 	return w
 }
 
-// laneShare is how many tasks may wait in one lane: a share of what is free,
-// so that no number of stuck lanes fills the memory.
-func (q *Queue) laneShare() int { return min(2*q.c.PerDest, 1+(q.c.Memory-q.tasks)/4) }
+// Memory of a lane: so many tasks for each worker that it may have, and a few
+// once it is stuck.
+const (
+	tasksPerWorker = 500
+	tasksIfStuck   = 4
+)
+
+// laneShare is how many tasks may wait in a lane: what it has shown that it can
+// do, and never more than a share of what is free.
+func (q *Queue) laneShare(l *lane) int {
+	if l.stuck {
+		return tasksIfStuck
+	}
+	return min(l.limit*tasksPerWorker, 2*q.c.PerDest, 1+(q.c.Memory-q.tasks)/4)
+}
 
 func (q *Queue) destShare() int { return min(q.c.PerDest, 1+(q.c.Memory-q.tasks)/4) }

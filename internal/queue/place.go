@@ -10,8 +10,15 @@ import (
 type Place struct {
 	q    *Queue
 	dest *dest
+	who  holder
 	kept int64
 	done bool
+}
+
+// A holder is a tenant at a dest.
+type holder struct {
+	dest   *dest
+	tenant pennypost.ServerID
 }
 
 // Reserve asks for room for one task of a dest, whose payload keeps that many
@@ -19,8 +26,8 @@ type Place struct {
 // and Wake called after the commit. A place ends with Offer or Cancel.
 func (q *Queue) Reserve(dest string, bytes int) *Place { return q.ReserveFor(dest, 0, bytes) }
 
-// ReserveFor is Reserve for a tenant: none gets more than a share of the room
-// that a lane has left.
+// ReserveFor is Reserve for a tenant: none gets more of a dest's room than it
+// leaves to the others.
 func (q *Queue) ReserveFor(dest string, tenant pennypost.ServerID, bytes int) *Place {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -28,16 +35,21 @@ func (q *Queue) ReserveFor(dest string, tenant pennypost.ServerID, bytes int) *P
 		return nil
 	}
 	d := q.dest(dest)
-	if d.held >= q.destShare() {
-		return nil
-	}
+	left := q.destShare() - d.held
+	who := holder{d, tenant}
+	has := q.placing[who]
 	if l := q.laneOf(d); l != nil {
-		share := q.laneShare() - l.waiting
-		if l.fails > 0 || share <= 0 || tenant != 0 && l.waitingOf(tenant) > share {
+		left = min(left, q.laneShare(l)-l.waiting)
+		has += l.waitingOf(tenant)
+		if l.fails > 0 {
 			return nil
 		}
 	}
-	p := &Place{q: q, dest: d}
+	if left <= 0 || tenant != 0 && has > left {
+		return nil
+	}
+	p := &Place{q: q, dest: d, who: who}
+	q.placing[who]++
 	// Payloads of one dest get at most half of what is free.
 	if b := int64(bytes); d.bytes+b <= (q.c.Bytes-q.bytes)/2 {
 		p.kept = b
@@ -65,7 +77,7 @@ func (p *Place) Offer(t Task) {
 	}
 	q.met.offered.Add(1)
 	q.route(&t)
-	q.settle()
+	p.settle()
 }
 
 // Cancel gives the place up. After Offer it does nothing.
@@ -77,10 +89,14 @@ func (p *Place) Cancel() {
 	}
 	p.done = true
 	p.q.release(p.dest, p.kept)
-	p.q.settle()
+	p.settle()
 }
 
-func (q *Queue) settle() {
+func (p *Place) settle() {
+	q := p.q
+	if q.placing[p.who]--; q.placing[p.who] == 0 {
+		delete(q.placing, p.who)
+	}
 	q.placed--
 	if q.phase == stopping && q.placed == 0 {
 		close(q.settled)

@@ -30,7 +30,7 @@ type Config struct {
 	PerLane int   // of one lane; 0: 20
 	Memory  int   // tasks in memory; 0: 50,000
 	Bytes   int64 // of their payloads; 0: 64 MiB
-	PerDest int   // tasks in memory of one dest; 0: 2,000
+	PerDest int   // tasks in memory of one dest; 0: 10,000
 	Lookups int   // calls of Lane at once; 0: 64
 
 	ScanEvery  time.Duration // the longest that a due job stays unseen; 0: 2 s
@@ -53,7 +53,7 @@ func (c *Config) fill() {
 	set(&c.PerLane, 20)
 	set(&c.Memory, 50_000)
 	set(&c.Bytes, 64<<20)
-	set(&c.PerDest, 2_000)
+	set(&c.PerDest, 10_000)
 	set(&c.Lookups, 64)
 	set(&c.ScanEvery, 2*time.Second)
 	set(&c.SweepEvery, 10*time.Second)
@@ -113,8 +113,9 @@ type Queue struct {
 	lanes   map[string]*lane
 	tasks   int // in memory, with places and jobs being claimed
 	bytes   int64
-	placed  int           // places that were neither offered nor cancelled
-	settled chan struct{} // closed when stopping and placed is 0
+	placed  int            // places that were neither offered nor cancelled
+	placing map[holder]int // these by dest and tenant
+	settled chan struct{}  // closed when stopping and placed is 0
 
 	want   []*dest // a claim is due, first come, first served
 	due    dueHeap
@@ -143,6 +144,7 @@ func New(c Config) *Queue {
 		c:       c,
 		kick:    make(chan struct{}, 1),
 		dests:   make(map[string]*dest),
+		placing: make(map[holder]int),
 		lanes:   make(map[string]*lane),
 		settled: make(chan struct{}),
 		due:     newDueHeap(maxDue),

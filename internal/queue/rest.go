@@ -127,7 +127,7 @@ func (q *Queue) unpark(d *dest) {
 // unparkSome lets the dests that wait for a lane have their claims: one while
 // the lane has not yet succeeded, else all.
 func (q *Queue) unparkSome(l *lane) {
-	if l.resting(q) || 2*l.waiting > q.laneShare() || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
+	if l.resting(q) || 2*l.waiting > q.laneShare(l) || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
 		return
 	}
 	n := len(l.parked)

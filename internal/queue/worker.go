@@ -206,25 +206,47 @@ func (q *Queue) unended(w *Worker) {
 func (w *Worker) end() *Task {
 	t := w.task
 	w.task = nil
+	w.lane.stuck = false
 	if w.stalled {
 		w.stalled = false
+		w.lane.stalled--
 		w.q.stalled--
 	}
 	return t
 }
 
 // markStalled finds workers that have been busy with one task for long, when
-// there is need of their slots.
+// their slots or the memory are needed.
 func (q *Queue) markStalled() {
-	if len(q.hungry) == 0 {
+	tight := 4*q.tasks > 3*q.c.Memory
+	if len(q.hungry) == 0 && !tight {
 		return
 	}
 	now := q.c.Now()
 	for w := range q.workers {
 		if w.task != nil && !w.stalled && now.Sub(w.since) > q.c.StallAfter {
 			w.stalled = true
+			w.lane.stalled++
 			q.stalled++
 		}
 	}
 	q.staffHungry()
+	if tight {
+		q.clearStuck(now)
+	}
+}
+
+// clearStuck gives the tasks of lanes whose workers all hang back to the store:
+// there they wait as well.
+func (q *Queue) clearStuck(now time.Time) {
+	for _, l := range q.lanes {
+		if l.stalled == 0 || l.stalled < l.workers || l.waiting <= tasksIfStuck {
+			continue
+		}
+		l.stuck = true
+		for _, t := range l.drain() {
+			q.delays[t.dest.name] = now.Add(time.Minute)
+			q.handBack(t, false)
+		}
+	}
 }

@@ -17,6 +17,8 @@ import (
 type peer struct {
 	t  testing.TB
 	nc net.Conn
+	// pieces: one write may come in several reads.
+	pieces bool
 }
 
 // say sends text as it is.
@@ -31,7 +33,11 @@ func (p *peer) say(text string) {
 // expect wants one write of exactly this text.
 func (p *peer) expect(want string) {
 	p.t.Helper()
-	if got := p.read(); got != want {
+	got := p.read()
+	for p.pieces && len(got) < len(want) {
+		got += p.read()
+	}
+	if got != want {
 		p.t.Errorf("peer: got %q, want %q", clip(got), clip(want))
 		runtime.Goexit()
 	}
@@ -86,7 +92,7 @@ func begin(t testing.TB, cfg Config, script func(p *peer)) *Client {
 	go func() {
 		defer close(done)
 		defer theirs.Close() //nolint:errcheck // a pipe
-		script(&peer{t, theirs})
+		script(&peer{t: t, nc: theirs})
 	}()
 	t.Cleanup(func() {
 		ours.Close() //nolint:errcheck // a pipe
@@ -116,7 +122,7 @@ func listen(t testing.TB, scripts ...func(p *peer)) netip.AddrPort {
 			go func() {
 				defer close(played)
 				defer nc.Close() //nolint:errcheck // the end of the script
-				script(&peer{t, nc})
+				script(&peer{t: t, nc: nc})
 			}()
 			<-played
 		}

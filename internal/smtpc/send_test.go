@@ -29,7 +29,7 @@ func TestSendPipelined(t *testing.T) {
 	for i := range 2 {
 		r, err := c.Send(t.Context(), letter())
 		want(t, r, err, "250 2.0.0 Ok: queued as 4Zx9", PhaseDot)
-		if r.Enhanced != "2.0.0" || r.Local {
+		if r.Enhanced != "2.0.0" || r.Local || !r.Positive() {
 			t.Errorf("got enhanced %q, local %v, want 2.0.0, false", r.Enhanced, r.Local)
 		}
 		wantReusable(t, c, true)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"pennypost"
@@ -52,18 +53,22 @@ func New(c Config) (*Door, error) {
 	if c.Store == nil || c.Check == nil {
 		return nil, errors.New("submit: Store and Check must be set")
 	}
-	for _, name := range []*string{&c.Hostname, &c.BounceDomain} {
-		canonical, err := eml.CanonicalDomain(*name)
-		if err != nil {
-			return nil, fmt.Errorf("submit: host name or bounce domain %q: %w", *name, err)
-		}
-		*name = canonical
+	var err error
+	if c.BounceDomain, err = eml.CanonicalDomain(c.BounceDomain); err != nil {
+		return nil, fmt.Errorf("submit: BounceDomain %q: %w", c.BounceDomain, err)
 	}
 	if c.MessageIDDomain == "" {
 		c.MessageIDDomain = c.Hostname
 	}
 	if c.Complaints == "" {
 		c.Complaints = "abuse@" + c.BounceDomain
+	}
+	for name, value := range map[string]string{
+		"Hostname": c.Hostname, "MessageIDDomain": c.MessageIDDomain, "Complaints": c.Complaints,
+	} {
+		if !isWord(value) {
+			return nil, fmt.Errorf("submit: %s %q cannot stand in a header", name, value)
+		}
 	}
 	if c.Now == nil {
 		c.Now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
@@ -79,6 +84,16 @@ func New(c Config) (*Door, error) {
 		accepted: c.Metrics.Counter("submit_accepted_recipients", "Recipients of accepted messages that are to be delivered, by edge.", "source"),
 		refused:  c.Metrics.Counter("submit_refused_messages", "Messages refused, by edge and code of the contract.", "source", "code"),
 	}, nil
+}
+
+// isWord tells whether a setting can stand in a header field as it is.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' || strings.IndexByte("()<>;,", s[i]) >= 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 255
 }
 
 // Accept checks, renders and stores one message of the HTTP API with a job per

@@ -3,6 +3,7 @@ package submit
 import (
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -217,14 +218,11 @@ func units(s string, enough int) int {
 	return n
 }
 
-func hasControl(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return true
-		}
-	}
-	return false
-}
+// isControl counts the separators in that some programs take for line ends, as
+// package eml does.
+func isControl(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+
+func hasControl(s string) bool { return strings.IndexFunc(s, isControl) >= 0 }
 
 // oneLine makes valid text of one line.
 func oneLine(s string) string {
@@ -234,7 +232,7 @@ func oneLine(s string) string {
 	}
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", " ")
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if isControl(r) {
 			return ' '
 		}
 		return r

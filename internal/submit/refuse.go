@@ -9,7 +9,6 @@ import (
 
 	"pennypost"
 	"pennypost/internal/bounce"
-	"pennypost/internal/eml"
 	"pennypost/internal/event"
 	"pennypost/internal/store"
 )

@@ -13,9 +13,7 @@ import (
 // render writes the message. What the client can be told of is a
 // *pennypost.Error.
 func (d *Door) render(dr *draft) error {
-	var seed [32]byte
-	hex.Encode(seed[:], dr.id[:])
-	m := eml.Message{Header: d.header(dr), Root: dr.root, Boundary: string(seed[:])}
+	m := eml.Message{Header: d.header(dr), Root: dr.root, Boundary: boundaryTag(dr.id)}
 	content, err := m.Append(nil)
 	var bad *eml.FieldError
 	switch {
@@ -31,6 +29,9 @@ func (d *Door) render(dr *draft) error {
 	dr.root = nil
 	return nil
 }
+
+// boundaryTag makes boundaries of messages differ: the random half of the id.
+func boundaryTag(id pennypost.MessageID) string { return hex.EncodeToString(id[8:]) }
 
 // lend gives the message what a sender signature has and the client left out:
 // a display name and a reply address (contract/sending.md §1). The head is

@@ -6,7 +6,6 @@ import (
 
 	"pennypost"
 	"pennypost/internal/eml"
-	"pennypost/internal/event"
 	"pennypost/internal/store"
 )
 

@@ -1,0 +1,90 @@
+package submit
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/eml"
+)
+
+// sample is about 4 KiB of text and HTML, as an application sends it.
+func sample() (text, html string) {
+	var t, h strings.Builder
+	h.WriteString("<html><body>\r\n")
+	for i := range 22 {
+		fmt.Fprintf(&t, "Line %d of the order: one kettle, blue, with a lid and a whistle.\r\n", i)
+		fmt.Fprintf(&h, "<tr><td style=\"color:#333\">Line %d</td><td>one kettle, blue, with a lid</td></tr>\r\n", i)
+	}
+	h.WriteString("</body></html>\r\n")
+	return t.String(), h.String()
+}
+
+// rawSample is the same as SMTP brings it.
+func rawSample() []byte {
+	text, html := sample()
+	m := eml.Message{
+		Header: []eml.Field{
+			{Name: "Date", Value: "Sat, 04 Jul 2026 11:05:57 +0200"},
+			eml.AddressField("From", eml.Mailbox{Name: "Blue Kettle", Local: "orders", Domain: "bluekettle.example"}),
+			eml.AddressField("To", eml.Mailbox{Name: "Jane Doe", Local: "jane", Domain: "example.com"}),
+			{Name: "Subject", Value: "Order 7781 is on its way"},
+			eml.RawField("Message-ID", "<7781.1@bluekettle.example>"),
+			{Name: "X-PM-Tag", Value: "order-shipped"},
+			{Name: "X-Bench-Id", Value: "0123456789"},
+		},
+		Root: eml.Alternative(text, html),
+	}
+	b, err := m.Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func benchDoor() *Door {
+	return &Door{conf: Config{
+		Hostname: "mail.penny.example", BounceDomain: "pm.mail.penny.example", MessageIDDomain: "mail.penny.example",
+		Complaints: "abuse@pm.mail.penny.example", Now: time.Now, Rand: bytes.NewReader(bytes.Repeat([]byte{7}, 1<<26)),
+	}}
+}
+
+// BenchmarkRender is an HTTP submission from its fields to its rendered form.
+func BenchmarkRender(b *testing.B) {
+	d := benchDoor()
+	text, html := sample()
+	s := &Submission{
+		From: "Blue Kettle <orders@bluekettle.example>", To: `"Doe, Jane" <jane@example.com>`, Subject: "Order 7781 is on its way",
+		TextBody: text, HTMLBody: html, Tag: "order-shipped", Metadata: []Pair{{"order", "7781"}},
+		Headers: []eml.Field{{Name: "X-Shop", Value: "eu-1"}},
+	}
+	c := pennypost.Caller{Kind: pennypost.CallerAPI, AccountID: 1, ServerID: 1}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(text) + len(html)))
+	for b.Loop() {
+		if _, err := d.enter(c, s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkParse is a message from SMTP from its octets to its rendered form.
+func BenchmarkParse(b *testing.B) {
+	d := benchDoor()
+	r := &Raw{Data: rawSample(), Recipients: []eml.Mailbox{{Local: "jane", Domain: "example.com"}}, TLS: true}
+	c := pennypost.Caller{Kind: pennypost.CallerSMTP, AccountID: 1, ServerID: 1}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(r.Data)))
+	for b.Loop() {
+		dr, err := d.draftRaw(c, r)
+		if err == nil {
+			err = d.render(dr)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
