@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"pennypost/internal/auth"
 	"pennypost/internal/fakenet"
 )
 
@@ -64,7 +63,6 @@ func newWorld(ctx context.Context, dir string, at worldAddrs, fc fakenet.Config,
 		hostname: worldHost, bounceDomain: "pm." + worldHost, spfDomain: "spf." + worldHost,
 		inboundDomain: "inbound." + worldHost, trackDomain: "track." + worldHost,
 		dataDir: dir, masterKeyFile: filepath.Join(dir, "master.key"),
-		accountToken: w.seed.AccountToken, operatorToken: w.seed.OperatorToken,
 		resolver: []string{w.net.DNSAddr()}, mxPort: w.net.MXPort(), allowPrivate: true,
 		stopWithin: 15 * time.Second, publicURL: "http://" + at.http,
 	}
@@ -76,6 +74,9 @@ func newWorld(ctx context.Context, dir string, at worldAddrs, fc fakenet.Config,
 	if w.svc, err = newService(ctx, conf, log); err != nil {
 		return nil, errors.Join(err, stopNet(w.net))
 	}
+	if f := w.svc.firstRun; f.AccountToken != "" {
+		w.seed.AccountToken, w.seed.OperatorToken = f.AccountToken.Reveal(), f.OperatorToken.Reveal()
+	}
 	return w, nil
 }
 
@@ -86,18 +87,16 @@ func stopNet(n *fakenet.Net) error {
 	return n.Run(ctx)
 }
 
-// load reads what an earlier start left, or makes tokens.
+// load reads what an earlier start left.
 func (w *world) load(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, worldFile))
-	if err == nil {
-		return json.Unmarshal(b, &w.seed)
-	}
-	w.seed.AccountToken = auth.NewAPIToken().Reveal()
-	w.seed.OperatorToken = auth.NewAPIToken().Reveal()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &w.seed)
 }
 
 // run runs all until ctx ends. up is called once the instance answers; its

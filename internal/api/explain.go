@@ -80,6 +80,7 @@ type known struct {
 	recipients []pennypost.Recipient
 	attempts   []pennypost.Attempt
 	jobs       map[int]pennypost.Job // by recipient
+	rests      map[int]time.Time     // until when their destinations are left alone
 	suspension pennypost.Suspension
 	retryFor   time.Duration // lifetime of the stream
 	now        time.Time
@@ -87,7 +88,7 @@ type known struct {
 
 // explainOutbound is GET /messages/outbound/{id}/explain.
 func (a *API) explainOutbound(ctx context.Context, c *call) (any, error) {
-	k := known{now: a.now(), jobs: map[int]pennypost.Job{}}
+	k := known{now: a.now(), jobs: map[int]pennypost.Job{}, rests: map[int]time.Time{}}
 	err := a.conf.Store.View(ctx, func(tx *store.Tx) error { return k.load(ctx, tx, c) })
 	if err != nil {
 		return nil, err
@@ -115,6 +116,10 @@ func (k *known) load(ctx context.Context, tx *store.Tx, c *call) (err error) {
 	case !errors.Is(err, store.ErrNotFound): // a purged stream leaves its mail behind
 		return err
 	}
+	return k.loadJobs(ctx, tx)
+}
+
+func (k *known) loadJobs(ctx context.Context, tx *store.Tx) error {
 	jobs, err := tx.JobsOf(ctx, k.message.ID)
 	if err != nil {
 		return err
@@ -122,9 +127,17 @@ func (k *known) load(ctx context.Context, tx *store.Tx, c *call) (err error) {
 	for _, j := range jobs {
 		_, n, err := store.ParseJobRef(j.Ref)
 		if err != nil {
-			return err
+			continue // damaged: its worker finds out
 		}
 		k.jobs[n] = j
+		if j.Lease != 0 || j.RunAt.After(k.now) {
+			continue
+		}
+		next, err := tx.DestNext(ctx, j.Kind, j.Dest)
+		if err != nil {
+			return err
+		}
+		k.rests[n] = next
 	}
 	return nil
 }

@@ -13,14 +13,15 @@ type nextReason string
 
 // The reasons (docs/api.md).
 const (
-	nextInDelivery nextReason = "InDelivery"    // a worker has it
-	nextWaiting    nextReason = "Waiting"       // due, waits for its turn
-	nextSchedule   nextReason = "RetrySchedule" // our schedule decides
-	nextAsked      nextReason = "ServerAsked"   // the server said when to come again
-	nextGreylist   nextReason = "Greylisting"   // the server wants to see us again
-	nextNoReply    nextReason = "NoReplyToData" // it may have been delivered: a second copy must wait
-	nextSuspended  nextReason = "Suspended"     // held until the server is reactivated
-	nextRelease    nextReason = "BeingReleased" // the suspension ended, held mail goes slowly
+	nextInDelivery nextReason = "InDelivery"       // a worker has it
+	nextWaiting    nextReason = "Waiting"          // due, waits for its turn
+	nextRests      nextReason = "DestinationRests" // due, but its mail servers could not be reached
+	nextSchedule   nextReason = "RetrySchedule"    // our schedule decides
+	nextAsked      nextReason = "ServerAsked"      // the server said when to come again
+	nextGreylist   nextReason = "Greylisting"      // the server wants to see us again
+	nextNoReply    nextReason = "NoReplyToData"    // it may have been delivered: a second copy must wait
+	nextSuspended  nextReason = "Suspended"        // held until the server is reactivated
+	nextRelease    nextReason = "BeingReleased"    // the suspension ended, held mail goes slowly
 )
 
 // next tells what is planned for a recipient that waits. last is its latest
@@ -39,6 +40,11 @@ func (k *known) next(r *pennypost.Recipient, last *pennypost.Attempt) *explained
 		return &explainedNext{
 			Reason: nextInDelivery,
 			Text:   "A delivery worker has it: it is being tried now, or as soon as a connection to " + r.Address.Domain() + " is free.",
+		}
+	case !at.After(k.now) && k.rests[r.N].After(k.now):
+		return &explainedNext{
+			At: timeOrNull(k.rests[r.N]), Reason: nextRests,
+			Text: "It is due, but mail for " + r.Address.Domain() + " rests until then: its mail servers could not be reached.",
 		}
 	case !at.After(k.now):
 		return &explainedNext{

@@ -185,14 +185,17 @@ func TestSendRefusals(t *testing.T) {
 				got.refusedWith(422, tt.code, "")
 				return
 			}
-			// encoding/json gives the fields of message in alphabetical order.
 			got.refused(422, tt.code, tt.text)
 		})
 	}
 	for name, body := range map[string]string{"no body": "", "null": "null", "empty object": "{}"} {
-		t.Run(name, func(t *testing.T) { r.call(t, c.server, post, "/email", body).refused(422, 300, "Invalid 'From' value.") })
+		t.Run(name, func(t *testing.T) {
+			r.call(t, c.server, post, "/email", body).refused(422, 300, "Invalid 'From' value.")
+		})
 	}
-	t.Run("no JSON", func(t *testing.T) { r.call(t, c.server, post, "/email", `{"From": }`).refused(422, 402, "Invalid JSON.") })
+	t.Run("no JSON", func(t *testing.T) {
+		r.call(t, c.server, post, "/email", `{"From": }`).refused(422, 402, "Invalid JSON.")
+	})
 	t.Run("an array", func(t *testing.T) {
 		r.call(t, c.server, post, "/email", `[{}]`).refused(422, 403, "Invalid request body.")
 	})
@@ -575,11 +578,17 @@ func TestInjection(t *testing.T) {
 		"header name":  func(p string) string { return `"Headers": [{"Name": ` + quote("X-A"+p) + `, "Value": "x"}]` },
 		"header value": func(p string) string { return `"Headers": [{"Name": "X-A", "Value": ` + quote("a"+p+"b") + `}]` },
 		"metadata":     func(p string) string { return `"Metadata": {` + quote("a"+p) + `: ` + quote("b"+p) + `}` },
-		"file name":    func(p string) string { return `"Attachments": [{"Name": ` + quote("a"+p+".txt") + `, "Content": "aGk="}]` },
-		"file type":    func(p string) string { return `"Attachments": [{"Name": "a.txt", "Content": "aGk=", "ContentType": ` + quote("text/plain"+p) + `}]` },
-		"file id":      func(p string) string { return `"Attachments": [{"Name": "a.txt", "Content": "aGk=", "ContentID": ` + quote("a"+p) + `}]` },
-		"stream":       func(p string) string { return `"MessageStream": ` + quote("outbound"+p) },
-		"TextBody":     func(p string) string { return `"TextBody": ` + quote("a"+p+"b") },
+		"file name": func(p string) string {
+			return `"Attachments": [{"Name": ` + quote("a"+p+".txt") + `, "Content": "aGk="}]`
+		},
+		"file type": func(p string) string {
+			return `"Attachments": [{"Name": "a.txt", "Content": "aGk=", "ContentType": ` + quote("text/plain"+p) + `}]`
+		},
+		"file id": func(p string) string {
+			return `"Attachments": [{"Name": "a.txt", "Content": "aGk=", "ContentID": ` + quote("a"+p) + `}]`
+		},
+		"stream":   func(p string) string { return `"MessageStream": ` + quote("outbound"+p) },
+		"TextBody": func(p string) string { return `"TextBody": ` + quote("a"+p+"b") },
 	}
 	allowed := []string{
 		"received", "from", "date", "subject", "reply-to", "to", "message-id", "x-a", "feedback-id", "x-complaints-to", "x-job", "x-pm-message-id", "x-pm-tag",

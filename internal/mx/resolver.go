@@ -281,9 +281,6 @@ func (r *Resolver) resolve(ctx context.Context, q question) (*answer, error) {
 			a.absent = q.fail(NoName, nil)
 			return a, nil
 		}
-		if hops >= maxChain {
-			return nil, errChain
-		}
 		at.name = next
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,18 +42,21 @@ func TestS050SlowHandshake(t *testing.T) {
 					p.say("STARTTLS", replyStartTLS)
 				}
 				begin := time.Now()
+				var drip sync.WaitGroup
 				if trickle {
-					go func() {
+					drip.Go(func() {
 						for _, c := range []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("x", 500)) {
 							if _, err := p.raw.Write([]byte{c}); err != nil {
 								return
 							}
 							time.Sleep(time.Second)
 						}
-					}()
+					})
 				}
 				_, _ = io.ReadAll(p.raw) //nolint:errcheck // until it is closed
-				if took := time.Since(begin); took > w.srv.lim.Handshake {
+				took := time.Since(begin)
+				drip.Wait()
+				if took != w.srv.lim.Handshake {
 					t.Errorf("trickle=%v implicit=%v: closed after %v", trickle, implicit, took)
 				}
 			}
@@ -162,8 +166,10 @@ func TestS058ClientHelloTo587(t *testing.T) {
 		p.send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("x", 500))
 		p.want(replyNotSMTP)
 		p.closed()
-		p = w.dial(l)
-		err := tls.Client(p.raw, w.tls).Handshake()
+	}
+	addrs := w.tcp(nil, Listener{}, Listener{Inbound: true})
+	for _, addr := range addrs {
+		err := tls.Client(w.call(addr).raw, w.tls).Handshake()
 		var notTLS tls.RecordHeaderError
 		if !errors.As(err, &notTLS) {
 			t.Errorf("handshake: %v", err)
@@ -198,12 +204,13 @@ func TestS059OldVersions(t *testing.T) {
 // Microsoft's senders broke off on tickets (golang/go#70232): none on port 25.
 func TestTickets(t *testing.T) {
 	w := start(t)
-	for l, resumes := range map[*pipes]bool{w.submission: true, w.mx: false} {
+	addrs := w.tcp(nil, Listener{}, Listener{Inbound: true})
+	for addr, resumes := range map[string]bool{addrs[0]: true, addrs[1]: false} {
 		cfg := w.tls.Clone()
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 		cfg.ServerName = hostname
 		for n := range 2 {
-			p := w.dial(l).hello()
+			p := w.call(addr).hello()
 			p.say("STARTTLS", replyStartTLS)
 			p.upgrade(cfg)
 			p.say("NOOP", replyOK) // reads the ticket, if there is one
