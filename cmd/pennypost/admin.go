@@ -28,7 +28,7 @@ type adminCmd struct {
 	Reactivate adminReactivate `cmd:"" help:"Let it send again; held mail is released."`
 	Limit      adminLimit      `cmd:"" help:"Set how many recipients a server or account may have in a month; 0 is no limit."`
 	Discard    adminDiscard    `cmd:"" help:"Drop the held mail of a suspended server, with a bounce each."`
-	Queue      adminQueue      `cmd:"" help:"Show what waits, by destination."`
+	Queue      adminQueue      `cmd:"" help:"Show what waits, by server."`
 }
 
 // Help is the text above the flags.
@@ -315,18 +315,18 @@ func (*adminQueue) Run(ctx context.Context, a *app, top *adminCmd) error {
 	if err != nil {
 		return err
 	}
-	var list struct {
-		Destinations []struct {
-			Destination   string
-			Queued, Held  int64
-			Oldest, Next  string
-			NextAttemptAt string
+	var q struct {
+		InDelivery, Waiting, Held int64
+		Servers                   []struct {
+			ServerID, InDelivery, Waiting, Held int64
+			Name                                string
 		}
 	}
-	return c.ask(ctx, http.MethodGet, "/operator/queue?count=100&offset=0", nil, &list, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "DESTINATION\tQUEUED\tHELD\tNEXT")
-		for _, d := range list.Destinations {
-			_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", d.Destination, d.Queued, d.Held, firstOf(d.Next, d.NextAttemptAt))
+	return c.ask(ctx, http.MethodGet, fmt.Sprintf("/operator/queue?count=%d&offset=0", pageSize), nil, &q, func(w io.Writer) {
+		_, _ = fmt.Fprintln(w, "SERVER\tNAME\tIN DELIVERY\tWAITING\tHELD")
+		for _, s := range q.Servers {
+			_, _ = fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\n", s.ServerID, s.Name, s.InDelivery, s.Waiting, s.Held)
 		}
+		_, _ = fmt.Fprintf(w, "all\t\t%d\t%d\t%d\n", q.InDelivery, q.Waiting, q.Held)
 	})
 }

@@ -139,12 +139,13 @@ func (r *reader) together(c *config) {
 	if (c.tlsCert == "") != (c.tlsKey == "") {
 		r.wrong("tls-cert", "needs tls-key beside it, and the other way round")
 	}
-	for name, list := range map[string][]string{
-		"http-listen": c.httpListen, "operator-listen": c.operatorListen, "metrics-listen": c.metricsListen,
-	} {
-		for _, a := range list {
-			if !c.insecureHTTP && !loopback(a) {
-				r.wrong(name, "%s can be reached from other machines without TLS; %sINSECURE_HTTP=true allows it, behind a proxy that ends TLS", a, envPrefix)
+	for _, plain := range []struct {
+		name string
+		list []string
+	}{{"http-listen", c.httpListen}, {"operator-listen", c.operatorListen}, {"metrics-listen", c.metricsListen}} {
+		for _, a := range plain.list {
+			if _, _, err := net.SplitHostPort(a); err == nil && !c.insecureHTTP && !loopback(a) {
+				r.wrong(plain.name, "%s can be reached from other machines without TLS; %sINSECURE_HTTP=true allows it, behind a proxy that ends TLS", a, envPrefix)
 			}
 		}
 	}

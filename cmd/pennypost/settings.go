@@ -9,16 +9,16 @@ type value string
 // people where it is in parentheses. A secret can also be read from a file
 // named by the setting with _FILE behind it.
 type settings struct {
-	SMTPListen     value `name:"smtp-listen" group:"listeners" placeholder:"ADDRESS,…" def:":25,:587,:2525" help:"SMTP with STARTTLS."`
-	SMTPSListen    value `name:"smtps-listen" group:"listeners" placeholder:"ADDRESS,…" def:":465" help:"SMTP with TLS from the start."`
-	InboundPort    value `name:"inbound-port" group:"listeners" placeholder:"PORT,…" def:"25" help:"Ports of smtp-listen on which mail addressed to us (bounces, postmaster) is taken without a login."`
-	SMTPAuthLocal  flag  `name:"smtp-auth-on-loopback" group:"listeners" def:"false" help:"Allow SMTP logins without TLS from this machine."`
-	HTTPListen     value `name:"http-listen" group:"listeners" placeholder:"ADDRESS,…" def:"127.0.0.1:8080" help:"API, plain. Other than loopback addresses need insecure-http."`
-	HTTPSListen    value `name:"https-listen" group:"listeners" placeholder:"ADDRESS,…" def:":443" help:"API, TLS."`
-	OperatorListen value `name:"operator-listen" group:"listeners" placeholder:"ADDRESS,…" def:"127.0.0.1:9091" help:"Operator API, which is on no other listener."`
-	MetricsListen  value `name:"metrics-listen" group:"listeners" placeholder:"ADDRESS,…" def:"127.0.0.1:9090" help:"Metrics, health and profiles."`
-	InsecureHTTP   flag  `name:"insecure-http" group:"listeners" def:"false" help:"Allow plain HTTP on addresses that others can reach: only behind a proxy that ends TLS."`
-	TrustedProxies value `name:"trusted-proxies" group:"listeners" placeholder:"CIDR,…" def:"" help:"Proxies whose X-Forwarded-For is believed."`
+	SMTPListen     value  `name:"smtp-listen" group:"listeners" placeholder:"ADDRESS,…" def:":25,:587,:2525" help:"SMTP with STARTTLS."`
+	SMTPSListen    value  `name:"smtps-listen" group:"listeners" placeholder:"ADDRESS,…" def:":465" help:"SMTP with TLS from the start."`
+	InboundPort    value  `name:"inbound-port" group:"listeners" placeholder:"PORT,…" def:"25" help:"Ports of smtp-listen on which mail addressed to us (bounces, postmaster) is taken without a login."`
+	SMTPAuthLocal  toggle `name:"smtp-auth-on-loopback" group:"listeners" def:"false" help:"Allow SMTP logins without TLS from this machine."`
+	HTTPListen     value  `name:"http-listen" group:"listeners" placeholder:"ADDRESS,…" def:"127.0.0.1:8080" help:"API, plain. Other than loopback addresses need insecure-http."`
+	HTTPSListen    value  `name:"https-listen" group:"listeners" placeholder:"ADDRESS,…" def:":443" help:"API, TLS."`
+	OperatorListen value  `name:"operator-listen" group:"listeners" placeholder:"ADDRESS,…" def:"127.0.0.1:9091" help:"Operator API, which is on no other listener."`
+	MetricsListen  value  `name:"metrics-listen" group:"listeners" placeholder:"ADDRESS,…" def:"127.0.0.1:9090" help:"Metrics, health and profiles."`
+	InsecureHTTP   toggle `name:"insecure-http" group:"listeners" def:"false" help:"Allow plain HTTP on addresses that others can reach: only behind a proxy that ends TLS."`
+	TrustedProxies value  `name:"trusted-proxies" group:"listeners" placeholder:"CIDR,…" def:"" help:"Proxies whose X-Forwarded-For is believed."`
 
 	Hostname      value `name:"hostname" group:"names" placeholder:"NAME" def:"(the machine's)" help:"Full name of this host, for banner, EHLO and Message-ID; its address should resolve back to it."`
 	BounceDomain  value `name:"bounce-domain" group:"names" placeholder:"NAME" def:"(pm.HOSTNAME)" help:"Return-Path domain, and target of customers' return-path CNAME. Needs an MX to us."`
@@ -35,9 +35,9 @@ type settings struct {
 	TLSCert       value `name:"tls-cert" group:"data" placeholder:"FILE" def:"(self-signed, in the data directory)" help:"Certificate chain, PEM; read again when it changes."`
 	TLSKey        value `name:"tls-key" group:"data" placeholder:"FILE" def:"(self-signed, in the data directory)" help:"Its key, PEM."`
 
-	Resolver       value `name:"resolver" group:"delivery" placeholder:"HOST:PORT,…" def:"(the system's)" help:"DNS servers; when set, every DNS question goes there."`
-	MXPort         value `name:"mx-port" group:"delivery" placeholder:"PORT" def:"25" help:"Port of recipients' mail servers; other than 25 for tests."`
-	AllowPrivateMX flag  `name:"allow-private-mx" group:"delivery" def:"false" help:"Deliver to loopback and private addresses, for tests and labs."`
+	Resolver       value  `name:"resolver" group:"delivery" placeholder:"HOST:PORT,…" def:"(the system's)" help:"DNS servers; when set, every DNS question goes there."`
+	MXPort         value  `name:"mx-port" group:"delivery" placeholder:"PORT" def:"25" help:"Port of recipients' mail servers; other than 25 for tests."`
+	AllowPrivateMX toggle `name:"allow-private-mx" group:"delivery" def:"false" help:"Deliver to loopback and private addresses, for tests and labs."`
 
 	LogLevel   value `name:"log-level" group:"operation" placeholder:"LEVEL" def:"info" help:"debug, info, warn or error."`
 	LogFormat  value `name:"log-format" group:"operation" placeholder:"FORMAT" def:"text" help:"text or json, on standard error."`

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -88,7 +88,7 @@ func (s *sources) fromEnv(vars map[string]string) {
 			s.addSecretFile(d, vars[d.env()] != "", vars[d.env()+"_FILE"], d.env()+"_FILE")
 		}
 	}
-	for _, k := range sorted(vars) {
+	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		if !slices.Contains(names, k) {
 			s.fault(k, "unknown setting%s", meant(k, names))
 		}
@@ -142,9 +142,8 @@ func readSecret(file string) (string, error) {
 
 func (s *sources) fromFile(name string) {
 	at := func(key string) string { return name + ": " + key }
-	keys := make(map[string]toml.Primitive)
-	md, err := toml.DecodeFile(name, &keys)
-	if err != nil {
+	var keys map[string]any
+	if _, err := toml.DecodeFile(name, &keys); err != nil {
 		var parse toml.ParseError
 		if errors.As(err, &parse) {
 			s.fault(name, "line %d: %s", parse.Position.Line, parse.Message)
@@ -154,13 +153,8 @@ func (s *sources) fromFile(name string) {
 		return
 	}
 	text := func(key string) string {
-		p, ok := keys[key]
+		v, ok := keys[key]
 		if !ok {
-			return ""
-		}
-		var v any
-		if err := md.PrimitiveDecode(p, &v); err != nil {
-			s.fault(at(key), "%v", err)
 			return ""
 		}
 		t, ok := asText(v)
@@ -179,9 +173,9 @@ func (s *sources) fromFile(name string) {
 			s.addSecretFile(d, own != "", text(d.key()+"_file"), at(d.key()+"_file"))
 		}
 	}
-	for _, key := range md.Undecoded() {
-		if len(key) == 1 {
-			s.fault(at(key.String()), "unknown setting%s", meant(key.String(), names))
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if !slices.Contains(names, key) {
+			s.fault(at(key), "unknown setting%s", meant(key, names))
 		}
 	}
 }
@@ -207,15 +201,6 @@ func asText(v any) (string, bool) {
 		return strings.Join(parts, ","), true
 	}
 	return "", false
-}
-
-func sorted(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 // meant suggests the known name that is nearest, if one is near.

@@ -15,8 +15,7 @@ const (
 )
 
 func TestTokens(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	badServer, badAccount := fmt.Sprintf(badToken, "Server"), fmt.Sprintf(badToken, "Account")
 	add := func(name string, values ...string) func(*http.Request) {
 		return func(q *http.Request) {
@@ -79,8 +78,7 @@ func TestRevokedToken(t *testing.T) {
 }
 
 func TestRouting(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	tests := []struct {
 		name         string
 		by           who
@@ -147,8 +145,7 @@ func TestAnswerHeaders(t *testing.T) {
 }
 
 func TestContentHeaders(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	set := func(name, value string) func(*http.Request) {
 		return func(q *http.Request) {
 			q.Header.Del(name)
@@ -197,8 +194,7 @@ func TestContentHeaders(t *testing.T) {
 // Bodies that say nothing are as good as none on calls that take none
 // (contract/clients.md 1.8).
 func TestNullBodies(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	for _, body := range []string{"", "null", "{}"} {
 		r.call(t, c.server, get, "/server", body).ok()
 		r.call(t, c.account, put, "/domains/"+c.domain+"/verifyDkim", body).ok()
@@ -209,8 +205,7 @@ func TestNullBodies(t *testing.T) {
 }
 
 func TestBodySizes(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	pad := func(open, end string, n int) string {
 		return open + strings.Repeat(" ", n-len(open)-len(end)) + end
 	}
@@ -258,8 +253,7 @@ func TestBodySizes(t *testing.T) {
 
 // A closed store is a 503 that says nothing about it.
 func TestStoreAway(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	if err := r.st.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -272,8 +266,7 @@ func TestStoreAway(t *testing.T) {
 
 // Ids that are no ids name nothing, whatever they look like.
 func TestOddIDs(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	absent := map[string]answer{
 		"/servers/":  r.call(t, c.account, get, "/servers/999999", ""),
 		"/domains/":  r.call(t, c.account, get, "/domains/999999", ""),
@@ -301,8 +294,7 @@ func TestOddIDs(t *testing.T) {
 }
 
 func TestPaging(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	const (
 		badCount  = "Parameter 'count' is required and must be an integer from 1 to 500."
 		badOffset = "Parameter 'offset' is required and must be an integer of 0 or more."

@@ -139,8 +139,7 @@ func TestGivesUp(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	r.suppress(t, c.number, "outbound", "gone@shop.test")
 	result := r.call(t, c.server, post, "/email", message(`"From": "Ann <ann@acme.test>", "To": "bob@shop.test, gone@shop.test, eve@dead.test"`)).ok()
 	path := "/messages/outbound/" + result.text(t, "MessageID") + "/explain"

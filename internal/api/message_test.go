@@ -16,6 +16,7 @@ import (
 	"pennypost"
 	"pennypost/internal/eml"
 	"pennypost/internal/store"
+	"pennypost/internal/web"
 )
 
 // listed gives the subjects that a search finds, in order.
@@ -33,8 +34,7 @@ func (r *rig) listed(t *testing.T, by who, query string) []string {
 }
 
 func TestOutboundItem(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	r.suppress(t, c.number, "outbound", "gone@shop.test")
 	full := r.call(t, c.server, post, "/email", message(`
 		"From": "Acme \"&\" Co <ann@acme.test>", "To": "Bob <bob@shop.test>, gone@shop.test", "Cc": "cy@shop.test", "Bcc": "di@shop.test", "Subject": "Receipt",
@@ -87,8 +87,7 @@ func TestMailboxText(t *testing.T) {
 }
 
 func TestOutboundSearch(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	other := r.newServer(t, c.account, `{"Name": "Other"}`)
 	r.addStream(t, c.number, "news")
 	send := func(by who, fields string) pennypost.MessageID {
@@ -216,8 +215,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestOutboundDetails(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	result := r.call(t, c.server, post, "/email", message(`"To": "bob@shop.test, eve@dead.test", "HtmlBody": "<p>hé &amp;\nx</p>", "TextBody": "line\r\n.\nlast\n", "Tag": "t"`)).ok()
 	path := "/messages/outbound/" + result.text(t, "MessageID")
 	m, _ := r.stored(t, c.number, result)
@@ -307,8 +305,7 @@ func byReceivedAt(a, b any) int {
 
 // A body comes back as it was sent, and has no key when it was not.
 func TestBodiesComeBack(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	for _, tt := range []struct{ name, fields, text, html string }{
 		{"text", `"TextBody": "hello"`, "hello", ""},
 		{"HTML", `"TextBody": null, "HtmlBody": "<p>hello</p>"`, "", "<p>hello</p>"},
@@ -354,8 +351,8 @@ func TestBodyText(t *testing.T) {
 
 // Answers that are built in memory share the room of request bodies.
 func TestSourcesWaitForRoom(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
+	r.api.bodies = web.NewBodies(web.BodiesConfig{Wait: 10 * time.Millisecond})
 	id := r.call(t, c.server, post, "/email", message("")).ok().text(t, "MessageID")
 	release, err := r.api.bodies.Reserve(t.Context(), 1<<40)
 	if err != nil {

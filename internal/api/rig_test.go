@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -49,16 +51,95 @@ type rig struct {
 	opURL    string // of the operator's
 	dns      *zone
 	log      *lockedBuffer
+	dir      string
 
 	mu      sync.Mutex
 	mails   []account.Mail
 	discard func(context.Context, pennypost.ServerID) (int, error)
 }
 
+// templates are data directories that were set up once: making RSA keys takes
+// most of the time of a set-up.
+type templates struct {
+	mu    sync.Mutex
+	dir   string
+	empty bool // made
+	acme  *tenant
+	txt   map[string][]string // of the second one
+}
+
+var made templates
+
+func TestMain(m *testing.M) {
+	code := func() int {
+		var err error
+		if made.dir, err = os.MkdirTemp("", "api"); err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(made.dir)
+		return m.Run()
+	}()
+	os.Exit(code)
+}
+
+// newRig gives a service right after its first start.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{dns: &zone{}, log: &lockedBuffer{}}
+	made.mu.Lock()
+	defer made.mu.Unlock()
+	from := filepath.Join(made.dir, "empty")
+	if !made.empty {
+		made.empty = true
+		if err := os.Mkdir(from, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := openRig(t, from).st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return openRig(t, copied(t, from))
+}
+
+// newShop gives a service with a server of the first account that may send from
+// acme.test.
+func newShop(t *testing.T) (*rig, *tenant) {
+	t.Helper()
+	made.mu.Lock()
+	from := filepath.Join(made.dir, "acme")
+	if made.acme == nil {
+		made.mu.Unlock()
+		r := newRig(t)
+		c := r.tenant(t, firstToken, "acme.test")
+		if err := r.st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		made.mu.Lock()
+		if err := os.CopyFS(from, os.DirFS(r.dir)); err != nil {
+			t.Fatal(err)
+		}
+		made.acme, made.txt = c, r.dns.txt
+	}
+	defer made.mu.Unlock()
+	r, c := openRig(t, copied(t, from)), *made.acme
+	r.dns.set(func() { r.dns.txt = maps.Clone(made.txt) })
+	return r, &c
+}
+
+func copied(t *testing.T, from string) string {
+	t.Helper()
 	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "master.key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func openRig(t *testing.T, dir string) *rig {
+	t.Helper()
+	r := &rig{dns: &zone{}, log: &lockedBuffer{}, dir: dir}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if r.st, err = store.Open(t.Context(), store.Config{Dir: dir, Log: log}); err != nil {

@@ -72,8 +72,7 @@ func (r *rig) count(t *testing.T, c *tenant) string {
 }
 
 func TestSendAnswer(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	tests := []struct {
 		name, fields string
 		to           any // nil: no key
@@ -115,8 +114,7 @@ func TestSendAnswer(t *testing.T) {
 }
 
 func TestSendRefusals(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	other := r.tenant(t, r.second(t), "other.test")
 	r.addStream(t, other.number, "only-theirs")
 	const sender = "The 'From' address you supplied (%s) is not a Sender Signature on your account. Please add and confirm this address in order to be able to use it in the 'From' field of your messages."
@@ -206,8 +204,7 @@ func TestSendRefusals(t *testing.T) {
 
 // Attachments over the limit need a body limit that lets them in.
 func TestAttachmentsTooBig(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	conf := r.api.conf
 	conf.BodyLimit = 20 << 20
 	a, err := New(conf)
@@ -225,8 +222,7 @@ func TestAttachmentsTooBig(t *testing.T) {
 }
 
 func TestSendMail(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	got := r.call(t, c.server, post, "/email", message(`
 		"From": "Blue Kettle <orders@acme.test>", "To": "\"Doe, Jane\" <jane@shop.test>, sam@shop.test", "Cc": "desk@shop.test", "Bcc": "Boss <boss@acme.test>",
 		"ReplyTo": "help@acme.test", "Subject": "Größe 7781", "HtmlBody": "<p>hi</p><img src=\"cid:logo.png\">", "Tag": "order", "Metadata": {"order": 7781, "vip": true},
@@ -291,8 +287,7 @@ func TestSendMail(t *testing.T) {
 }
 
 func TestDuplicateRecipientsGetOneCopy(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	got := r.call(t, c.server, post, "/email", message(`"To": "bob@shop.test, BOB@shop.test", "Cc": "bob@shop.test", "Bcc": "Bob@SHOP.test"`)).ok()
 	d := r.call(t, c.server, get, "/messages/outbound/"+got.text(t, "MessageID")+"/details", "").ok()
 	if diff := cmp.Diff([]any{"bob@shop.test"}, d["Recipients"]); diff != "" {
@@ -342,8 +337,7 @@ func TestTestToken(t *testing.T) {
 }
 
 func TestSandboxMessage(t *testing.T) {
-	r := newRig(t)
-	r.tenant(t, firstToken, "acme.test")
+	r, _ := newShop(t)
 	box := r.newServer(t, accountOf(firstToken), `{"Name": "Box", "DeliveryType": "Sandbox"}`)
 	got := r.call(t, box.server, post, "/email", message("")).ok()
 	if got["Message"] != "OK" {
@@ -362,8 +356,7 @@ const (
 )
 
 func TestInactiveRecipients(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	r.suppress(t, c.number, "outbound", "Dead@Shop.test")
 	r.suppress(t, c.number, "outbound", "gone@shop.test")
 	r.suppress(t, c.number, "broadcast", "quiet@shop.test")
@@ -404,8 +397,7 @@ func TestInactiveRecipients(t *testing.T) {
 }
 
 func TestAccountRefusals(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	send := func(fields string) answer {
 		t.Helper()
 		return r.call(t, c.server, post, "/email", message(fields))
@@ -442,8 +434,7 @@ func TestAccountRefusals(t *testing.T) {
 }
 
 func TestBatch(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	bodies := []string{
 		message(`"To": "one@shop.test"`), message(`"To": "b"`), message(`"From": "x@other.test"`), message(`"To": "Two <two@shop.test>"`),
 		message(`"Subject": 5`), message(`"MessageStream": "nope"`), message(`"To": null, "Cc": "three@shop.test"`), `"x"`, "null",
@@ -493,8 +484,7 @@ func TestBatch(t *testing.T) {
 }
 
 func TestWholeBatch(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	many := func(n, bad int) string {
 		list := make([]string, n)
 		for i := range list {
@@ -542,8 +532,7 @@ func TestWholeBatch(t *testing.T) {
 // A batch of which nothing was stored for a fault of ours fails as a whole, so
 // that the client may repeat it.
 func TestBatchWithStoreAway(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	if err := r.st.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -554,8 +543,7 @@ func TestBatchWithStoreAway(t *testing.T) {
 // What H-001 to H-020 of the catalogue inject into each field never makes a
 // header, a recipient or a part, and never a 500.
 func TestInjection(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	payloads := []string{
 		"\r\nBcc: evil@evil.test", "\nBcc: evil@evil.test", "\rBcc: evil@evil.test", "\r\n\r\nbody", "\x00", "\u2028Bcc: e@evil.test", "\u0085Bcc: e@evil.test",
 		"%0d%0aBcc: e@evil.test", "=?utf-8?q?=0D=0ABcc:_e@evil.test?=", "\r\n Bcc: e@evil.test", "\v\f\b", "\x1b[2J", "\u202e", "\"; filename=\"a.exe", "--=_boundary--",
@@ -632,8 +620,7 @@ func TestInjection(t *testing.T) {
 
 // The official clients find the addresses in the texts (contract/common.md §9).
 func TestClientsReadInactiveAddresses(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	for _, a := range []pennypost.Address{"a.b@shop.test", "c@sub.shop.test"} {
 		r.suppress(t, c.number, "outbound", a)
 	}
@@ -681,8 +668,7 @@ func TestClientsReadInactiveAddresses(t *testing.T) {
 
 // Requests that end early leave nothing half done.
 func TestCallerGone(t *testing.T) {
-	r := newRig(t)
-	c := r.tenant(t, firstToken, "acme.test")
+	r, c := newShop(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	m, err := r.api.conf.Auth.Server(t.Context(), c.server.token, "192.0.2.1")

@@ -79,9 +79,8 @@ func TestSenderLife(t *testing.T) {
 }
 
 func TestRequestNewDKIM(t *testing.T) {
-	r := newRig(t)
+	r, c := newShop(t)
 	by := accountOf(firstToken)
-	c := r.tenant(t, firstToken, "acme.test")
 	s := r.call(t, by, post, "/senders", `{"FromEmail": "ann@acme.test", "Name": "Ann"}`).ok()
 	if s["DKIMVerified"] != true {
 		t.Errorf("a signature in a verified domain has DKIMVerified %v", s["DKIMVerified"])

@@ -115,7 +115,7 @@ func TestKilled(t *testing.T) {
 // copyDir copies the database as it is, as a kill would leave it.
 func (x *world) copyDir() string {
 	x.t.Helper()
-	dir := x.t.TempDir()
+	dir := quickDir(x.t)
 	files, err := os.ReadDir(x.dir)
 	if err != nil {
 		x.t.Fatal(err)
@@ -274,7 +274,7 @@ func TestLateResultIsDropped(t *testing.T) {
 	inBubble(t, func(t *testing.T, x *world) {
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
-				return fakenet.Act{Delay: time.Minute}
+				return fakenet.Act{Delay: 20 * time.Second}
 			}
 			return fakenet.Act{}
 		})
@@ -286,9 +286,9 @@ func TestLateResultIsDropped(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return tx.DiscardJob(ctx, jobs[0].ID)
+			return tx.FreeJobs(ctx, []int64{jobs[0].ID})
 		})
-		time.Sleep(2 * time.Minute)
+		time.Sleep(30 * time.Second)
 		s := x.story(m, 0)
 		if s.State != pennypost.Queued || len(s.attempts) != 0 || len(s.events) != 0 {
 			t.Errorf("%v, %d attempts, %d events", s.State, len(s.attempts), len(s.events))

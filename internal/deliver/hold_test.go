@@ -46,7 +46,7 @@ func TestSuspendedMailIsHeldAndReleased(t *testing.T) {
 		if s.events[0].Details["Reason"] != "bounce rate" || !s.NextAt.IsZero() || s.Rule != "suspended" {
 			t.Errorf("%+v %+v", s.Recipient, s.events[0].Details)
 		}
-		time.Sleep(100 * time.Hour) // more than the lifetime
+		time.Sleep(lifetimeOfTests + time.Hour)
 		x.want(m, 0, pennypost.Held, 0, held)
 		x.want(waiting, 0, pennypost.Held, 1, transient, held)
 		x.got("ann@a.test", 0)
@@ -57,7 +57,7 @@ func TestSuspendedMailIsHeldAndReleased(t *testing.T) {
 			t.Errorf("released %d: %v", n, err)
 		}
 		s = x.want(m, 0, pennypost.Delivered, 1, held, released, delivered)
-		if s.HeldFor < 99*time.Hour {
+		if s.HeldFor < lifetimeOfTests {
 			t.Errorf("held for %v", s.HeldFor)
 		}
 		x.want(waiting, 0, pennypost.Delivered, 2, transient, held, released, delivered)

@@ -85,7 +85,7 @@ func (e *Error) As(target any) bool {
 
 // Failure says that mail for a domain, or to a host, cannot go now or at all,
 // as a mail server would say it.
-type Failure struct {
+type Failure struct { //nolint:errname // as an error it is what a mail server would say
 	Permanent bool
 	Code      int    // basic code
 	Enhanced  string // enhanced status code (RFC 3463)

@@ -73,7 +73,7 @@ func (r *Resolver) open(ctx context.Context, network, server string) (nc net.Con
 	})
 	return nc, func() {
 		stop()
-		_ = nc.Close() //nolint:errcheck // all that was wanted was read
+		_ = nc.Close() // all that was wanted was read
 	}, nil
 }
 
@@ -105,7 +105,7 @@ func (r *Resolver) overUDP(ctx context.Context, server string, packed []byte, q 
 		case errors.Is(err, errQuestion):
 			continue
 		case err != nil:
-			return nil, nil //nolint:nilnil,nilerr // TCP may bring it whole
+			return nil, nil //nolint:nilnil // TCP may bring it whole
 		}
 		return m, nil
 	}

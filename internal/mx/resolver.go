@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -317,21 +316,23 @@ func (r *Resolver) try(ctx context.Context, q question) (*dns.Msg, error) {
 	return nil, failed
 }
 
+var errTimeout = errors.New("timed out")
+
 func (r *Resolver) tryServer(ctx context.Context, server string, q question, edns bool) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.conf.Timeout/tries)
 	defer cancel()
 	m, err := r.roundTrip(ctx, server, q, edns)
-	if err != nil && ctx.Err() != nil {
-		return nil, errors.New("timed out")
+	var late net.Error
+	var op *net.OpError
+	switch {
+	case err == nil:
+		return m, nil
+	case ctx.Err() != nil, errors.As(err, &late) && late.Timeout():
+		return nil, errTimeout
+	case errors.As(err, &op):
+		return nil, op.Err // the server is named already
 	}
-	if err != nil {
-		// The address is named already.
-		var op *net.OpError
-		if errors.As(err, &op) && op.Err != nil && !strings.Contains(op.Err.Error(), server) {
-			return nil, op.Err
-		}
-	}
-	return m, err
+	return nil, err
 }
 
 func (r *Resolver) servers() []string {

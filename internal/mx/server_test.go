@@ -26,24 +26,25 @@ type server struct {
 	down    atomic.Bool    // says nothing
 }
 
-func newServer(t testing.TB) *server {
-	t.Helper()
-	s := &server{t: t, records: map[string][]string{}, special: map[string]func(dns.ResponseWriter, *dns.Msg){}, asked: map[string]int{}}
+func newServer(tb testing.TB) *server {
+	tb.Helper()
+	s := &server{t: tb, records: map[string][]string{}, special: map[string]func(dns.ResponseWriter, *dns.Msg){}, asked: map[string]int{}}
+	var lc net.ListenConfig
 	var pc net.PacketConn
 	var l net.Listener
 	for range 10 { // the TCP port of the same number may be taken
 		var err error
-		if pc, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
+		if pc, err = lc.ListenPacket(tb.Context(), "udp", "127.0.0.1:0"); err != nil {
+			tb.Fatal(err)
 		}
-		if l, err = net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+		if l, err = lc.Listen(tb.Context(), "tcp", pc.LocalAddr().String()); err == nil {
 			break
 		}
-		pc.Close() //nolint:errcheck // try another
+		_ = pc.Close() // try another
 		l = nil
 	}
 	if l == nil {
-		t.Fatal("no port that is free for UDP and TCP")
+		tb.Fatal("no port that is free for UDP and TCP")
 	}
 	s.addr = pc.LocalAddr().String()
 	for _, d := range []*dns.Server{{PacketConn: pc, Handler: s}, {Listener: l, Handler: s}} {
@@ -52,12 +53,12 @@ func newServer(t testing.TB) *server {
 		done := make(chan error, 1)
 		go func() { done <- d.ActivateAndServe() }()
 		<-started
-		t.Cleanup(func() {
+		tb.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			_ = d.ShutdownContext(ctx) //nolint:errcheck // sessions that a test left hanging
 			if err := <-done; err != nil && !errors.Is(err, net.ErrClosed) {
-				t.Error(err)
+				tb.Error(err)
 			}
 		})
 	}
@@ -80,7 +81,7 @@ func (s *server) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 		special(w, r)
 		return
 	}
-	w.WriteMsg(s.answer(r, key)) //nolint:errcheck // the client may be gone
+	send(w, s.answer(r, key))
 }
 
 func (s *server) answer(r *dns.Msg, key string) *dns.Msg {
@@ -104,11 +105,11 @@ func (s *server) answer(r *dns.Msg, key string) *dns.Msg {
 	return m
 }
 
-func record(t testing.TB, text string) dns.RR {
-	t.Helper()
+func record(tb testing.TB, text string) dns.RR {
+	tb.Helper()
 	rr, err := dns.NewRR(text)
 	if err != nil {
-		t.Errorf("%s: %v", text, err)
+		tb.Errorf("%s: %v", text, err)
 	}
 	return rr
 }
@@ -139,28 +140,37 @@ func (s *server) count(name, qtype, network string) int {
 	return s.asked[name+" "+qtype+" "+network]
 }
 
+func send(w dns.ResponseWriter, m *dns.Msg) {
+	_ = w.WriteMsg(m) //nolint:errcheck // the client may be gone
+}
+
+func sendRaw(w dns.ResponseWriter, b []byte) {
+	_, _ = w.Write(b) //nolint:errcheck // the client may be gone
+}
+
 func silent(dns.ResponseWriter, *dns.Msg) {}
 
 func rcode(code int) func(dns.ResponseWriter, *dns.Msg) {
 	return func(w dns.ResponseWriter, r *dns.Msg) {
-		w.WriteMsg(new(dns.Msg).SetRcode(r, code)) //nolint:errcheck // the client may be gone
+		send(w, new(dns.Msg).SetRcode(r, code))
 	}
 }
 
 // reply answers with these sections, as they are.
-func reply(t testing.TB, answer, authority, additional []string) func(dns.ResponseWriter, *dns.Msg) {
+func reply(tb testing.TB, answer, authority, additional []string) func(dns.ResponseWriter, *dns.Msg) {
+	tb.Helper()
 	return func(w dns.ResponseWriter, r *dns.Msg) {
 		m := new(dns.Msg).SetReply(r)
 		for _, text := range answer {
-			m.Answer = append(m.Answer, record(t, text))
+			m.Answer = append(m.Answer, record(tb, text))
 		}
 		for _, text := range authority {
-			m.Ns = append(m.Ns, record(t, text))
+			m.Ns = append(m.Ns, record(tb, text))
 		}
 		for _, text := range additional {
-			m.Extra = append(m.Extra, record(t, text))
+			m.Extra = append(m.Extra, record(tb, text))
 		}
-		w.WriteMsg(m) //nolint:errcheck // the client may be gone
+		send(w, m)
 	}
 }
 
@@ -171,17 +181,17 @@ func (c *clock) now() time.Time          { return time.UnixMicro(c.us.Load()) }
 func (c *clock) forward(d time.Duration) { c.us.Add(d.Microseconds()) }
 
 // resolver gives one that asks the server, with a clock of its own.
-func (s *server) resolver(t testing.TB, change func(c *ResolverConfig)) (*Resolver, *clock) {
-	t.Helper()
+func (s *server) resolver(tb testing.TB, change func(c *ResolverConfig)) (*Resolver, *clock) {
+	tb.Helper()
 	clk := &clock{}
 	clk.forward(time.Hour)
-	c := ResolverConfig{Servers: []string{s.addr}, Now: clk.now, Timeout: 2 * time.Second}
+	c := ResolverConfig{Servers: []string{s.addr}, Now: clk.now, Timeout: 8 * time.Second}
 	if change != nil {
 		change(&c)
 	}
 	r, err := NewResolver(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return r, clk
 }

@@ -141,7 +141,7 @@ func (c *Client) Close() error {
 
 // abandon closes a connection that is of no use any more.
 func (c *Client) abandon() {
-	_ = c.Close() //nolint:errcheck // what failed before is what counts
+	_ = c.Close() // what failed before is what counts
 }
 
 // start lets the end of a context end what follows, until the function that

@@ -110,7 +110,7 @@ func (d *DialConfig) race(ctx context.Context, addrs []netip.AddrPort) (net.Conn
 				won = r.nc
 				cancel()
 			case r.err == nil:
-				_ = r.nc.Close() //nolint:errcheck // it came second, and nothing was said on it
+				_ = r.nc.Close() // it came second, and nothing was said on it
 			default:
 				errs = append(errs, r.err)
 				timer.Reset(0)

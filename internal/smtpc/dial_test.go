@@ -155,8 +155,8 @@ func TestDialLocal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := nc.(*named).name; got != v4 { //nolint:errcheck,forcetypeassert // of this test
-			t.Errorf("got %s, want %s", got, v4)
+		if got, ok := nc.(*named); !ok || got.name != v4 {
+			t.Errorf("got %+v, want %s", nc, v4)
 		}
 		d.Addrs = addrs(v6)
 		if _, err := Dial(t.Context(), d); !errors.Is(err, errNoAddress) {
@@ -168,7 +168,7 @@ func TestDialLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close() //nolint:errcheck // of this test
+	defer nc.Close()
 	if got := nc.LocalAddr().String(); !strings.HasPrefix(got, "127.0.0.9:") {
 		t.Errorf("got local address %s, want 127.0.0.9", got)
 	}
@@ -206,12 +206,12 @@ func TestDialAllow(t *testing.T) {
 
 // O-001: nobody listens.
 func TestDialRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := netip.MustParseAddrPort(l.Addr().String())
-	l.Close() //nolint:errcheck // the point
+	_ = l.Close() // the point
 	_, err = Dial(t.Context(), DialConfig{Addrs: []netip.AddrPort{at}})
 	if got, want := fmt.Sprint(err), "connect: dial "+at.String()+": connect: connection refused"; got != want || !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("got %q, want %q", got, want)

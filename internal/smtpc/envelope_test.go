@@ -64,7 +64,7 @@ func TestPaths(t *testing.T) {
 			e.Parts = letter().Parts
 			c := greeted(t, Config{}, pipelines, func(p *peer) { p.gone() })
 			r, err := c.Send(t.Context(), e)
-			if got := wantError(t, r, err, PhaseMail, "", false); !errors.Is(got, ErrPath) {
+			if got := gotError(t, r, err, PhaseMail, "", false); !errors.Is(got, ErrPath) {
 				t.Errorf("%q: got %v, want ErrPath", path, err)
 			}
 		}

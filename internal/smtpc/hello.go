@@ -117,7 +117,7 @@ func parseExtensions(r *rawReply) extensions {
 	return e
 }
 
-func (e *extensions) add(line []byte) {
+func (x *extensions) add(line []byte) {
 	if len(line) > 512 {
 		return
 	}
@@ -127,26 +127,26 @@ func (e *extensions) add(line []byte) {
 	}
 	switch strings.ToUpper(string(words[0])) {
 	case "PIPELINING":
-		e.pipelining = true
+		x.pipelining = true
 	case "8BITMIME":
-		e.eightBit = true
+		x.eightBit = true
 	case "SMTPUTF8":
-		e.utf8 = true
+		x.utf8 = true
 	case "STARTTLS":
-		e.startTLS = true
+		x.startTLS = true
 	case "SIZE":
-		e.size = true
+		x.size = true
 		if len(words) > 1 {
 			// RFC 1870 §4: up to 20 digits. More than fits is no limit to us.
 			if n, err := strconv.ParseInt(string(words[1]), 10, 64); err == nil && n > 0 {
-				e.maxSize = n
+				x.maxSize = n
 			}
 		}
 	case "LIMITS":
 		for _, w := range words[1:] {
 			name, value, _ := strings.Cut(string(w), "=")
 			if n, err := strconv.Atoi(value); err == nil && n > 0 && strings.EqualFold(name, "MAILMAX") {
-				e.mailMax = n
+				x.mailMax = n
 			}
 		}
 	}

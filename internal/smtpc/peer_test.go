@@ -85,17 +85,17 @@ func (p *peer) greet(extensions string) {
 
 // begin gives a client whose peer follows a script. The test ends only after
 // the script has.
-func begin(t testing.TB, cfg Config, script func(p *peer)) *Client {
-	t.Helper()
+func begin(tb testing.TB, cfg Config, script func(p *peer)) *Client {
+	tb.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer theirs.Close() //nolint:errcheck // a pipe
-		script(&peer{t: t, nc: theirs})
+		defer theirs.Close()
+		script(&peer{t: tb, nc: theirs})
 	}()
-	t.Cleanup(func() {
-		ours.Close() //nolint:errcheck // a pipe
+	tb.Cleanup(func() {
+		_ = ours.Close() // a pipe
 		<-done
 	})
 	cfg.Hostname = "client.test"
@@ -104,11 +104,11 @@ func begin(t testing.TB, cfg Config, script func(p *peer)) *Client {
 
 // listen gives the address of a server on loopback that plays a script for
 // each connection, in turn.
-func listen(t testing.TB, scripts ...func(p *peer)) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func listen(tb testing.TB, scripts ...func(p *peer)) netip.AddrPort {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -121,41 +121,41 @@ func listen(t testing.TB, scripts ...func(p *peer)) netip.AddrPort {
 			played := make(chan struct{})
 			go func() {
 				defer close(played)
-				defer nc.Close() //nolint:errcheck // the end of the script
-				script(&peer{t: t, nc: nc})
+				defer nc.Close()
+				script(&peer{t: tb, nc: nc})
 			}()
 			<-played
 		}
 	}()
-	t.Cleanup(func() {
-		l.Close() //nolint:errcheck // ends the loop
+	tb.Cleanup(func() {
+		_ = l.Close() // ends the loop
 		<-done
 	})
 	return netip.MustParseAddrPort(l.Addr().String())
 }
 
 // dialPeer gives a client on a real connection.
-func dialPeer(t testing.TB, cfg Config, script func(p *peer)) *Client {
-	t.Helper()
-	nc, err := Dial(t.Context(), DialConfig{Addrs: []netip.AddrPort{listen(t, script)}})
+func dialPeer(tb testing.TB, cfg Config, script func(p *peer)) *Client {
+	tb.Helper()
+	nc, err := Dial(tb.Context(), DialConfig{Addrs: []netip.AddrPort{listen(tb, script)}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg.Hostname = "client.test"
 	c := New(nc, "mx.test", cfg)
-	t.Cleanup(func() { c.Close() }) //nolint:errcheck // may be closed
+	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
 // greeted gives a client after Hello.
-func greeted(t testing.TB, cfg Config, extensions string, script func(p *peer)) *Client {
-	t.Helper()
-	c := begin(t, cfg, func(p *peer) {
+func greeted(tb testing.TB, cfg Config, extensions string, script func(p *peer)) *Client {
+	tb.Helper()
+	c := begin(tb, cfg, func(p *peer) {
 		p.greet(extensions)
 		script(p)
 	})
-	if err := c.Hello(t.Context()); err != nil {
-		t.Fatalf("Hello: %v", err)
+	if err := c.Hello(tb.Context()); err != nil {
+		tb.Fatalf("Hello: %v", err)
 	}
 	return c
 }
@@ -181,7 +181,13 @@ func want(t *testing.T, r *Reply, err error, text, phase string) {
 }
 
 // wantError checks an *Error and that there is no Reply.
-func wantError(t *testing.T, r *Reply, err error, phase, text string, ambiguous bool) *Error {
+func wantError(t *testing.T, r *Reply, err error, phase, text string, ambiguous bool) {
+	t.Helper()
+	_ = gotError(t, r, err, phase, text, ambiguous) //nolint:errcheck // it was checked
+}
+
+// gotError gives it as well.
+func gotError(t *testing.T, r *Reply, err error, phase, text string, ambiguous bool) *Error {
 	t.Helper()
 	var e *Error
 	if r != nil || !errors.As(err, &e) {

@@ -12,7 +12,7 @@ const maxKept = 4096
 
 // Reply is a reply (RFC 5321 §4.2) that decides what becomes of a message or
 // a connection. As an error it is a refusal.
-type Reply struct {
+type Reply struct { //nolint:errname // as an error it is what the peer said
 	Code int
 	// Enhanced is the enhanced status code (RFC 2034) that the text starts
 	// with, or "".

@@ -179,10 +179,10 @@ func (c *Client) mailReply(ctx context.Context) (*Reply, error) {
 // the message on a kept connection began, or was leaving.
 func (c *Client) stale(err error) error {
 	var p *ProtocolError
-	if err == nil || !c.reused || !(cutOff(err) || errors.As(err, &p)) {
-		return err
+	if err != nil && c.reused && (cutOff(err) || errors.As(err, &p)) {
+		return &Error{Phase: PhaseMail, Err: ErrStale}
 	}
-	return &Error{Phase: PhaseMail, Err: ErrStale}
+	return err
 }
 
 // accept reads the reply to a command: nothing when it says yes, the reply

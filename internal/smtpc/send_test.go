@@ -42,7 +42,7 @@ func TestSendPipelined(t *testing.T) {
 	}
 	wantReusable(t, c, false)
 	r, err := c.Send(t.Context(), letter())
-	if e := wantError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrBroken) {
+	if e := gotError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrBroken) {
 		t.Errorf("got %v, want ErrBroken", err)
 	}
 }
@@ -210,7 +210,7 @@ func TestAfterTheDot(t *testing.T) {
 			}
 			wantReusable(t, c, tt.reusable)
 			if tt.reusable {
-				c.Send(t.Context(), letter()) //nolint:errcheck // the script looks at what is sent
+				_, _ = c.Send(t.Context(), letter()) //nolint:errcheck // the script looks at what is sent
 			}
 		})
 	}
@@ -312,12 +312,12 @@ func TestBeforeDot(t *testing.T) {
 			c := greeted(t, Config{}, pipelines, func(p *peer) {
 				p.read()
 				p.say("250 x\r\n250 x\r\n354 x\r\n")
-				got.ReadFrom(p.nc) //nolint:errcheck // up to the end
+				_, _ = got.ReadFrom(p.nc) //nolint:errcheck // up to the end
 				close(done)
 			})
 			e.BeforeDot = func() error { asked++; return lost }
 			r, err := c.Send(t.Context(), e)
-			if e := wantError(t, r, err, PhaseBody, "lease lost", false); !errors.Is(e, lost) || asked != 1 {
+			if e := gotError(t, r, err, PhaseBody, "lease lost", false); !errors.Is(e, lost) || asked != 1 {
 				t.Errorf("got %v after %d questions", err, asked)
 			}
 			wantReusable(t, c, false)
@@ -410,7 +410,7 @@ func TestStale(t *testing.T) {
 			r, err := c.Send(t.Context(), letter())
 			want(t, r, err, "250 done", PhaseDot)
 			r, err = c.Send(t.Context(), letter())
-			if e := wantError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
+			if e := gotError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
 				t.Errorf("got %v, want ErrStale", err)
 			}
 			wantReusable(t, c, false)
@@ -428,7 +428,7 @@ func TestStaleTCP(t *testing.T) {
 			p.say("250 x\r\n250 x\r\n354 x\r\n")
 			p.expect(body + ".\r\n")
 			p.say("250 done\r\n" + farewell)
-			p.nc.Close() //nolint:errcheck // the point of the test
+			_ = p.nc.Close() // the point of the test
 			close(done)
 		})
 		if err := c.Hello(t.Context()); err != nil {
@@ -438,7 +438,7 @@ func TestStaleTCP(t *testing.T) {
 		want(t, r, err, "250 done", PhaseDot)
 		<-done
 		r, err = c.Send(within(t, 5*time.Second), letter())
-		if e := wantError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
+		if e := gotError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
 			t.Errorf("farewell %q: got %v, want ErrStale", farewell, err)
 		}
 	}
@@ -456,7 +456,7 @@ func TestStaleBuffered(t *testing.T) {
 	r, err := c.Send(t.Context(), letter())
 	want(t, r, err, "250 done", PhaseDot)
 	r, err = c.Send(t.Context(), letter())
-	if e := wantError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
+	if e := gotError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
 		t.Errorf("got %v, want ErrStale", err)
 	}
 }
@@ -482,7 +482,7 @@ func TestStaleReset(t *testing.T) {
 				t.Fatalf("got %v, %v, want 550", r, err)
 			}
 			r, err := c.Send(t.Context(), letter())
-			if e := wantError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
+			if e := gotError(t, r, err, PhaseMail, "", false); !errors.Is(e, ErrStale) {
 				t.Errorf("reply %q: got %v, want ErrStale", reply, err)
 			}
 		}
@@ -493,7 +493,7 @@ func TestStaleReset(t *testing.T) {
 func TestFirstIsNotStale(t *testing.T) {
 	c := greeted(t, Config{}, pipelines, func(p *peer) { p.expect(group) })
 	r, err := c.Send(t.Context(), letter())
-	if e := wantError(t, r, err, PhaseMail, "EOF", false); errors.Is(e, ErrStale) {
+	if e := gotError(t, r, err, PhaseMail, "EOF", false); errors.Is(e, ErrStale) {
 		t.Errorf("got %v, want no ErrStale", err)
 	}
 }
@@ -533,7 +533,7 @@ func TestTimeouts(t *testing.T) {
 				if err == nil {
 					r, err = c.Send(t.Context(), letter())
 				}
-				if e := wantError(t, r, err, tt.phase, "timeout", tt.ambiguous); !e.Timeout() {
+				if e := gotError(t, r, err, tt.phase, "timeout", tt.ambiguous); !e.Timeout() {
 					t.Errorf("got Timeout false of %v", err)
 				}
 				if got := time.Since(start); got != tt.after {
@@ -636,7 +636,7 @@ func TestContext(t *testing.T) {
 		})
 		start := time.Now()
 		r, err := c.Send(ctx, letter())
-		if e := wantError(t, r, err, PhaseDot, "stopping", true); !errors.Is(e, stop) {
+		if e := gotError(t, r, err, PhaseDot, "stopping", true); !errors.Is(e, stop) {
 			t.Errorf("got %v, want the cause", err)
 		}
 		if got := time.Since(start); got != time.Second {
@@ -649,7 +649,7 @@ func TestContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		r, err := c.Send(ctx, letter())
-		if e := wantError(t, r, err, PhaseMail, "", false); !errors.Is(e, context.Canceled) {
+		if e := gotError(t, r, err, PhaseMail, "", false); !errors.Is(e, context.Canceled) {
 			t.Errorf("got %v, want context.Canceled", err)
 		}
 	})
@@ -683,8 +683,8 @@ func TestInfo(t *testing.T) {
 			p.say("250-one\r\n250 two\r\n")
 		}
 	})
-	if _, err := c.Send(t.Context(), letter()); err != nil {
-		t.Fatal(err)
+	if r, err := c.Send(t.Context(), letter()); err != nil || len(r.Lines) != 2 || r.Text() != "one two" {
+		t.Fatal(r, err)
 	}
 	i := c.Info()
 	const dialogue = "C: MAIL FROM:<bounce@sender.test> SIZE=36\nC: RCPT TO:<jane@rcpt.test>\nC: DATA\n" +
@@ -702,8 +702,8 @@ func TestInfo(t *testing.T) {
 	if i.Host != "mx.test" || i.TLS != "" || i.TLSNote != "not offered" || i.Reused {
 		t.Errorf("got %+v", i)
 	}
-	if _, err := c.Send(t.Context(), letter()); err != nil {
-		t.Fatal(err)
+	if r, err := c.Send(t.Context(), letter()); err != nil || len(r.Lines) != 2 || r.Text() != "one two" {
+		t.Fatal(r, err)
 	}
 	i = c.Info()
 	if i.Conversation != dialogue || !i.Reused || phases(i) != "mail rcpt data body dot" {

@@ -64,7 +64,7 @@ func (c *Client) handshake(ctx context.Context) error {
 // than the clear, so that versions and suites are taken that Go leaves out by
 // default, and a certificate that does not verify is noted.
 func (c *Client) tlsConfig() *tls.Config {
-	cfg := &tls.Config{} //nolint:gosec // G402: the version is set below
+	cfg := &tls.Config{}
 	if c.cfg.TLS != nil {
 		cfg = c.cfg.TLS.Clone()
 	}

@@ -25,39 +25,39 @@ import (
 const offersTLS = "250-mx.test\r\n250 STARTTLS\r\n"
 
 // certificate gives a self-signed one.
-func certificate(t testing.TB, key crypto.Signer, name string, until time.Time) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
+func certificate(tb testing.TB, key crypto.Signer, name string, until time.Time) (tls.Certificate, *x509.CertPool) {
+	tb.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: until.Add(-100 * time.Hour), NotAfter: until, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}, pool
 }
 
-func ecKey(t testing.TB) crypto.Signer {
-	t.Helper()
+func ecKey(tb testing.TB) crypto.Signer {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
-func rsaKey(t testing.TB) crypto.Signer {
-	t.Helper()
+func rsaKey(tb testing.TB) crypto.Signer {
+	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
@@ -96,14 +96,15 @@ func TestStartTLS(t *testing.T) {
 		{"expired", &tls.Config{Certificates: []tls.Certificate{late}}, latePool, "TLS 1.3 TLS_", "not verified: x509: certificate has expired"},
 		{"wrong name", &tls.Config{Certificates: []tls.Certificate{other}}, otherPool, "TLS 1.3 TLS_", "not verified: x509: certificate is valid for elsewhere.test, not mx.test"},
 		// O-025: old servers have nothing better.
-		{"TLS 1.0", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}, pool, "TLS 1.0 TLS_ECDHE_ECDSA_", "verified"},
+		{"TLS 1.0", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}, pool, //nolint:gosec // G402: an old server
+			"TLS 1.0 TLS_ECDHE_ECDSA_", "verified"},
 		{"TLS 1.0, RSA key exchange, 3DES", &tls.Config{
 			Certificates: []tls.Certificate{rsaCert}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10,
-			CipherSuites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA},
+			CipherSuites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}, //nolint:gosec // G402: an old server
 		}, rsaPool, "TLS 1.0 TLS_RSA_WITH_3DES_EDE_CBC_SHA", "verified"},
 		{"TLS 1.2, RSA key exchange", &tls.Config{
 			Certificates: []tls.Certificate{rsaCert}, MaxVersion: tls.VersionTLS12,
-			CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_256_GCM_SHA384},
+			CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_256_GCM_SHA384}, //nolint:gosec // G402: an old server
 		}, rsaPool, "TLS 1.2 TLS_RSA_WITH_AES_256_GCM_SHA384", "verified"},
 	}
 	for _, tt := range tests {
@@ -169,7 +170,7 @@ func TestResponseInjection(t *testing.T) {
 		p.gone()
 	})
 	err := c.Hello(t.Context())
-	e := wantError(t, nil, err, PhaseStartTLS, "between the reply to STARTTLS and the handshake", false)
+	e := gotError(t, nil, err, PhaseStartTLS, "between the reply to STARTTLS and the handshake", false)
 	var failed *TLSError
 	if errors.As(e, &failed) {
 		t.Error("got a *TLSError, after which a caller would go on in the clear")
@@ -189,10 +190,11 @@ func TestTLSErrors(t *testing.T) {
 		{"454", func(p *peer) { p.say("454 4.7.0 no TLS today\r\n"); p.gone() }, "454 4.7.0 no TLS today", false},
 		{"502", func(p *peer) { p.say("502 5.5.1 what?\r\n"); p.gone() }, "502 5.5.1 what?", false},
 		{"close", func(p *peer) { p.say("220 ready\r\n"); p.read() }, "EOF", true},
-		{"no TLS", func(p *peer) { p.say("220 ready\r\n"); p.read(); p.nc.Write([]byte("500 what?\r\n")); p.gone() }, "first record does not look like a TLS handshake", false}, //nolint:errcheck // the client may be gone
+		{"no TLS", func(p *peer) { p.say("220 ready\r\n"); p.read(); p.say("500 what?\r\n") }, "first record does not look like a TLS handshake", false},
 		{"nothing in common", func(p *peer) {
 			p.say("220 ready\r\n")
-			conn := tls.Server(p.nc, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA}})
+			rc4 := []uint16{tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA}
+			conn := tls.Server(p.nc, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: tls.VersionTLS12, CipherSuites: rc4}) //nolint:gosec // G402: the point
 			if err := conn.HandshakeContext(p.t.Context()); err == nil {
 				p.t.Error("peer: got no error, want that of the handshake")
 			}
@@ -214,7 +216,7 @@ func TestTLSErrors(t *testing.T) {
 				tt.script(p)
 			})
 			err := c.Hello(within(t, 5*time.Second))
-			e := wantError(t, nil, err, PhaseStartTLS, tt.text, false)
+			e := gotError(t, nil, err, PhaseStartTLS, tt.text, false)
 			var failed *TLSError
 			if !errors.As(e, &failed) || failed.Stalled != tt.stalled {
 				t.Errorf("got %#v, want a *TLSError, stalled %v", e.Err, tt.stalled)
@@ -231,7 +233,7 @@ func TestStartTLSUnexpectedReply(t *testing.T) {
 		p.say("250 fine\r\n")
 		p.gone()
 	})
-	e := wantError(t, nil, c.Hello(t.Context()), PhaseStartTLS, "unexpected reply: 250 fine", false)
+	e := gotError(t, nil, c.Hello(t.Context()), PhaseStartTLS, "unexpected reply: 250 fine", false)
 	var failed *TLSError
 	if errors.As(e, &failed) {
 		t.Error("got a *TLSError of a protocol error")
@@ -250,7 +252,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := begin(t, Config{}, hang)
 		start := time.Now()
-		e := wantError(t, nil, c.Hello(t.Context()), PhaseStartTLS, "timeout", false)
+		e := gotError(t, nil, c.Hello(t.Context()), PhaseStartTLS, "timeout", false)
 		var failed *TLSError
 		if !errors.As(e, &failed) || !failed.Stalled || time.Since(start) != 30*time.Second {
 			t.Errorf("got %v after %v, want a stalled *TLSError after 30s", e, time.Since(start))
@@ -260,7 +262,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		c := begin(t, Config{}, hang)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		e := wantError(t, nil, c.Hello(ctx), PhaseStartTLS, "deadline exceeded", false)
+		e := gotError(t, nil, c.Hello(ctx), PhaseStartTLS, "deadline exceeded", false)
 		var failed *TLSError
 		if errors.As(e, &failed) {
 			t.Errorf("got %v, want no *TLSError when the caller stops", e)
@@ -285,11 +287,11 @@ func (s *scripted) dial(_ context.Context, network, addr string) (net.Conn, erro
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer theirs.Close() //nolint:errcheck // a pipe
+		defer theirs.Close()
 		s.scripts[n](&peer{t: s.t, nc: theirs})
 	}()
 	s.t.Cleanup(func() {
-		ours.Close() //nolint:errcheck // a pipe
+		_ = ours.Close() // a pipe
 		<-done
 	})
 	return ours, nil
@@ -377,7 +379,7 @@ func TestConnect(t *testing.T) {
 				t.Errorf("got %d connections, want %d", got, len(tt.scripts))
 			}
 			wantReusable(t, c, true)
-			c.Quit(t.Context()) //nolint:errcheck // the peer closes
+			_ = c.Quit(t.Context()) //nolint:errcheck // the peer closes
 		})
 	}
 }

@@ -119,6 +119,12 @@ func (tx *Tx) DeleteDomain(ctx context.Context, account pennypost.AccountID, id 
 	return nil
 }
 
+// ReturnDomain tells whether an account has a domain as its verified
+// return-path domain.
+func (tx *Tx) ReturnDomain(ctx context.Context, domain string) (bool, error) {
+	return tx.exists(ctx, `SELECT 1 FROM domains WHERE return_path = $1 AND return_path_verified = 1`, domain)
+}
+
 // DomainRef names a domain of an account.
 type DomainRef struct {
 	Account pennypost.AccountID

@@ -8,52 +8,59 @@ import (
 	"pennypost"
 )
 
-// InboundKind says what mail addressed to us is.
+// InboundKind is what a recipient of inbound mail is.
 type InboundKind string
 
 // The kinds.
 const (
-	// InboundReturn came to a return path of ours whose signature is right.
-	InboundReturn InboundKind = "return"
-	// InboundUnverified came to one whose signature is not.
-	InboundUnverified InboundKind = "unverified"
-	// InboundLetter came to postmaster@ or abuse@ one of our names.
+	// InboundLetter is for a mailbox of ours that people read: postmaster, abuse.
 	InboundLetter InboundKind = "letter"
+	// InboundReturn is for a return path of ours whose signature is right.
+	InboundReturn InboundKind = "return"
+	// InboundUnverified has the form of a return path, and a wrong signature.
+	InboundUnverified InboundKind = "unverified"
 )
 
-// InboundMail is a mail addressed to us, stored raw.
+// InboundMail is mail addressed to us, as it came.
 type InboundMail struct {
 	ID         pennypost.MessageID
-	From       string // envelope sender, "" for the null path
-	Helo, IP   string
+	ReceivedAt time.Time // set by InsertInbound when it is zero
+	From       string    // envelope sender; "" for the null path
+	Helo       string
+	IP         string
 	TLS        bool
 	Content    []byte
-	ReceivedAt time.Time // set by the store
 	Recipients []InboundRecipient
 }
 
-// InboundRecipient is one recipient of such a mail.
+// InboundRecipient is one envelope recipient of it.
 type InboundRecipient struct {
 	Address pennypost.Address
 	Kind    InboundKind
-	// MessageID and N name the recipient of our message that a return is about.
+	// MessageID and N are what the return path proves, for InboundReturn.
 	MessageID pennypost.MessageID
 	N         int
 }
 
-// InsertInbound stores a mail addressed to us with all its recipients.
+// InsertInbound stores mail addressed to us.
 func (tx *Tx) InsertInbound(ctx context.Context, m *InboundMail) error {
-	m.ReceivedAt = tx.Now()
-	_, err := tx.exec(ctx, `INSERT INTO inbound_mail (id, sender, helo, ip, tls, received_at, checksum, raw)
+	if m.ReceivedAt.IsZero() {
+		m.ReceivedAt = tx.Now()
+	}
+	content := m.Content
+	if content == nil {
+		content = []byte{}
+	}
+	_, err := tx.exec(ctx, `INSERT INTO inbound_mails (id, received_at, sender, helo, ip, tls, content, checksum)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		m.ID[:], m.From, m.Helo, m.IP, flag(m.TLS), timeToDB(m.ReceivedAt), checksum(m.Content), m.Content)
+		m.ID[:], timeToDB(m.ReceivedAt), plain(m.From), plain(m.Helo), m.IP, flag(m.TLS), content, sumContent(m.ID[:], content))
 	if err != nil {
 		return fmt.Errorf("add inbound mail: %w", err)
 	}
-	for i := range m.Recipients {
-		r := &m.Recipients[i]
-		_, err := tx.exec(ctx, `INSERT INTO inbound_recipients (mail_id, pos, address, kind, message_id, n, handled_at)
-			VALUES ($1, $2, $3, $4, $5, $6, 0)`, m.ID[:], int64(i), string(r.Address), string(r.Kind), r.MessageID[:], int64(r.N))
+	for n := range m.Recipients {
+		r := &m.Recipients[n]
+		_, err := tx.exec(ctx, `INSERT INTO inbound_recipients (mail_id, n, address, kind, message_id, recipient)
+			VALUES ($1, $2, $3, $4, $5, $6)`, m.ID[:], int64(n), string(r.Address), string(r.Kind), r.MessageID[:], int64(r.N))
 		if err != nil {
 			return fmt.Errorf("add recipient of inbound mail: %w", err)
 		}
@@ -61,36 +68,47 @@ func (tx *Tx) InsertInbound(ctx context.Context, m *InboundMail) error {
 	return nil
 }
 
-// InboundMails gives a page of the mail addressed to us, newest first.
+// InboundMails gives a page of the mail addressed to us, the newest first.
+// ErrDamaged: a content is not what was stored.
 func (tx *Tx) InboundMails(ctx context.Context, count, offset int) ([]InboundMail, error) {
-	list, err := collect(tx, ctx, func(row scanner) (*InboundMail, error) {
-		m := &InboundMail{}
-		var sum int64
-		err := row.Scan(&m.ID, &m.From, &m.Helo, &m.IP, intoBool(&m.TLS), intoTime(&m.ReceivedAt), &sum, &m.Content)
-		if err == nil && checksum(m.Content) != sum {
-			err = ErrDamaged
-		}
-		return m, err
-	}, `SELECT id, sender, helo, ip, tls, received_at, checksum, raw FROM inbound_mail ORDER BY id DESC LIMIT $1 OFFSET $2`,
-		int64(count), int64(offset))
+	list, err := collect(tx, ctx, scanInbound, `SELECT id, received_at, sender, helo, ip, tls, content, checksum FROM inbound_mails
+		ORDER BY received_at DESC, id DESC LIMIT $1 OFFSET $2`, int64(count), int64(offset))
 	if err != nil {
 		return nil, fmt.Errorf("list inbound mail: %w", err)
 	}
 	for i := range list {
-		m := &list[i]
-		m.Recipients, err = collect(tx, ctx, func(row scanner) (*InboundRecipient, error) {
-			r := &InboundRecipient{}
-			return r, row.Scan(&r.Address, &r.Kind, &r.MessageID, &r.N)
-		}, `SELECT address, kind, message_id, n FROM inbound_recipients WHERE mail_id = $1 ORDER BY pos`, m.ID[:])
-		if err != nil {
-			return nil, fmt.Errorf("recipients of inbound mail %v: %w", m.ID, err)
+		if list[i].Recipients, err = tx.inboundRecipients(ctx, list[i].ID); err != nil {
+			return nil, err
 		}
 	}
 	return list, nil
 }
 
-// ReturnDomain tells whether a domain is the verified return-path domain of
-// some account.
-func (tx *Tx) ReturnDomain(ctx context.Context, domain string) (bool, error) {
-	return tx.exists(ctx, `SELECT 1 FROM domains WHERE return_path = $1 AND return_path <> '' AND return_path_verified = 1`, domain)
+func scanInbound(row scanner) (*InboundMail, error) {
+	m := &InboundMail{}
+	var id []byte
+	var sum int64
+	err := row.Scan(&id, intoTime(&m.ReceivedAt), &m.From, &m.Helo, &m.IP, intoBool(&m.TLS), &m.Content, &sum)
+	if err != nil {
+		return nil, err
+	}
+	copy(m.ID[:], id)
+	if sumContent(id, m.Content) != sum {
+		return nil, fmt.Errorf("inbound mail %x: %w", id, ErrDamaged)
+	}
+	return m, nil
+}
+
+func (tx *Tx) inboundRecipients(ctx context.Context, id pennypost.MessageID) ([]InboundRecipient, error) {
+	list, err := collect(tx, ctx, func(row scanner) (*InboundRecipient, error) {
+		r := &InboundRecipient{}
+		var about []byte
+		err := row.Scan(&r.Address, &r.Kind, &about, &r.N)
+		copy(r.MessageID[:], about)
+		return r, err
+	}, `SELECT address, kind, message_id, recipient FROM inbound_recipients WHERE mail_id = $1 ORDER BY n`, id[:])
+	if err != nil {
+		return nil, fmt.Errorf("recipients of inbound mail: %w", err)
+	}
+	return list, nil
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"pennypost"
 )
 
 // leaseTime is how long a session lives without being renewed.
@@ -42,7 +40,8 @@ func (s *Store) beginSession(ctx context.Context) error {
 		if id, err = tx.next(ctx, "session"); err != nil {
 			return err
 		}
-		_, err = tx.exec(ctx, `INSERT INTO sessions (id, expires_at, walked) VALUES ($1, $2, 0)`, id, timeToDB(tx.Now().Add(leaseTime)))
+		_, err = tx.exec(ctx, `INSERT INTO sessions (id, started_at, expires_at, walked) VALUES ($1, $2, $3, 0)`,
+			id, timeToDB(tx.Now()), timeToDB(tx.Now().Add(leaseTime)))
 		return err
 	})
 	if err != nil {
@@ -143,7 +142,7 @@ func (tx *Tx) TakeDeadSessions(ctx context.Context, n int) (freed int, more bool
 	if len(dead) == 0 {
 		return 0, false, nil
 	}
-	jobs, err := collect(tx, ctx, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE id > $1 ORDER BY id LIMIT $2`, dead[0].walked, int64(n))
+	jobs, err := collect(tx, ctx, scanJobRow, `SELECT `+jobColumns+` FROM jobs WHERE id > $1 ORDER BY id LIMIT $2`, dead[0].walked, int64(n))
 	if err != nil {
 		return 0, false, fmt.Errorf("look for jobs of a dead session: %w", err)
 	}
@@ -162,7 +161,7 @@ func (tx *Tx) TakeDeadSessions(ctx context.Context, n int) (freed int, more bool
 }
 
 // freeDead frees those of the jobs that no living session holds.
-func (tx *Tx) freeDead(ctx context.Context, jobs []pennypost.Job) (int, error) {
+func (tx *Tx) freeDead(ctx context.Context, jobs []jobRow) (int, error) {
 	alive, err := tx.aliveSessions(ctx)
 	if err != nil {
 		return 0, err
@@ -181,7 +180,7 @@ func (tx *Tx) freeDead(ctx context.Context, jobs []pennypost.Job) (int, error) {
 			continue
 		}
 		freed++
-		if err := tx.lowerDest(ctx, j.Kind, j.Dest, tx.Now()); err != nil {
+		if err := tx.dueAt(ctx, j.Kind, j.Dest, tx.Now()); err != nil {
 			return 0, err
 		}
 	}
@@ -202,5 +201,3 @@ func (tx *Tx) aliveSessions(ctx context.Context) (map[int64]bool, error) {
 	}
 	return alive, nil
 }
-
-func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }

@@ -34,11 +34,13 @@ type Store struct {
 	lite *lite // one of the two is set
 	pg   *postgres
 
-	engine  string
-	session atomic.Int64
-	lease   lease
-	lastID  atomic.Int64 // microseconds of the latest id
-	lastBID atomic.Int64
+	engine     string
+	session    atomic.Int64
+	lease      lease
+	lastID     atomic.Int64 // microseconds of the latest id
+	lastBounce atomic.Int64 // id of the latest bounce
+
+	damaged *metrics.Counter
 
 	failure  error // set before failed is closed
 	failed   chan struct{}
@@ -57,6 +59,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.damaged = c.Metrics.Counter("store_damaged", "Jobs whose rows were damaged in the database.")
 	if err := s.open(ctx, &c); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

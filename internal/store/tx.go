@@ -43,7 +43,7 @@ type scanner interface {
 
 // Now is the time of the transaction, the same for all of it: our clock's on
 // SQLite, the server's on PostgreSQL, so that all nodes agree on leases.
-func (tx *Tx) Now() time.Time { return tx.now }
+func (tx *Tx) Now() time.Time { return tx.now.Truncate(time.Microsecond) }
 
 func (tx *Tx) postgres() bool { return tx.s.pg != nil }
 

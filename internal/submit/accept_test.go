@@ -1,9 +1,14 @@
 package submit
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,6 +236,8 @@ func TestStreams(t *testing.T) {
 		code         pennypost.Code
 	}{
 		{"unknown-stream", "The stream provided: 'unknown-stream' does not exist on this server.", 1235},
+		{"no\x00ne", "The stream provided: 'no ne' does not exist on this server.", 1235},
+		{strings.Repeat("x", 400), "The stream provided: '" + strings.Repeat("x", 320) + "…' does not exist on this server.", 1235},
 		{"inbound", "Sending is not supported for this stream type.", 1236},
 	} {
 		s := good()
@@ -252,6 +259,36 @@ func TestStreams(t *testing.T) {
 			t.Errorf("%q: stream %s, broadcast %v, priority %d", stream, got.Stream, got.Broadcast, got.jobs[0].Priority)
 		}
 	}
+}
+
+// TestArchivedStream: S-070. Nothing archives yet, so the row is changed by
+// hand.
+func TestArchivedStream(t *testing.T) {
+	f := setup(t)
+	if err := f.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(f.dir, "pennypost.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), `UPDATE streams SET archived_at = 1 WHERE id = 'broadcast'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.open(t, f.dir)
+	s := good()
+	s.Stream = "broadcast"
+	const text = "The stream provided: 'broadcast' has been archived on this server."
+	if e := f.refused(t, s); e.Code != 1235 || e.Text != text {
+		t.Errorf("got %d %q", e.Code, e.Text)
+	}
+	if e := f.refusedRaw(t, raw(plain+"X-PM-Message-Stream: broadcast\n\nx\n")); e.Code != 1235 || e.Text != text {
+		t.Errorf("SMTP: got %d %q", e.Code, e.Text)
+	}
+	f.accept(t, good())
 }
 
 // TestAccountStates: contract/common.md §6.2 codes 412, 413; design §2.
@@ -560,6 +597,101 @@ func TestFaultIsNoRefusal(t *testing.T) {
 	_, err = f.door.AcceptRaw(t.Context(), f.smtp, &Raw{Data: []byte("From: a@acme.example\r\n\r\nx\r\n"), Recipients: []eml.Mailbox{{Local: "a", Domain: "b.example"}}})
 	if err == nil || errors.As(err, &e) {
 		t.Errorf("SMTP: got %v, want a fault", err)
+	}
+}
+
+// failing makes the transactions of a door fail from the n-th on.
+func (f *fixture) failing(t *testing.T, n int32) {
+	t.Helper()
+	conf := f.door.conf
+	var calls atomic.Int32
+	conf.Check = func(ctx context.Context, tx *store.Tx, c pennypost.Caller) (*pennypost.ServerState, error) {
+		state, err := f.auth.CheckAccept(ctx, tx, c)
+		if calls.Add(1) >= n && err == nil {
+			// A conflict ends the transaction.
+			_ = tx.AddStream(ctx, &pennypost.Stream{ServerID: f.server.ID, ID: "outbound", Type: pennypost.StreamTransactional})
+		}
+		return state, err
+	}
+	door, err := New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.door = door
+}
+
+// TestBatchFault: a fault of ours fails the messages of its transaction, and
+// what was stored stays stored.
+func TestBatchFault(t *testing.T) {
+	f := setup(t)
+	f.failing(t, 2)
+	list := slices.Repeat([]*Submission{good()}, 60)
+	accepted := 0
+	for _, r := range f.door.AcceptBatch(t.Context(), f.api, list) {
+		var e *pennypost.Error
+		switch {
+		case r.Err == nil && r.Accepted != nil:
+			accepted++
+		case errors.As(r.Err, &e):
+			t.Errorf("got %v, want a fault", r.Err)
+		}
+	}
+	if n := f.messages(t); accepted != 50 || n != 50 || f.used(t) != 50 {
+		t.Errorf("%d accepted, %d stored, %d counted, want the 50 of the first transaction", accepted, n, f.used(t))
+	}
+}
+
+// TestRecordFault: a refusal that cannot be recorded is still one, unless the
+// message would be accepted for it.
+func TestRecordFault(t *testing.T) {
+	f := setup(t)
+	f.failing(t, 1)
+	if e := f.refusedRaw(t, raw("no header\n")); e.Code != 300 {
+		t.Errorf("got %d %q", e.Code, e.Text)
+	}
+	f.set(t, func(_ *pennypost.Account, s *pennypost.Server) { s.SMTPRejection = pennypost.RejectAccept })
+	a, err := f.door.AcceptRaw(t.Context(), f.smtp, raw("no header\n"))
+	var e *pennypost.Error
+	if err == nil || errors.As(err, &e) {
+		t.Errorf("got %+v, %v, want a fault", a, err)
+	}
+}
+
+// TestNew: settings that cannot work are refused.
+func TestNew(t *testing.T) {
+	f := setup(t)
+	for name, spoil := range map[string]func(c *Config){
+		"Store":        func(c *Config) { c.Store = nil },
+		"Check":        func(c *Config) { c.Check = nil },
+		"Hostname":     func(c *Config) { c.Hostname = "" },
+		"BounceDomain": func(c *Config) { c.BounceDomain = "nodot" },
+		"Complaints":   func(c *Config) { c.Complaints = "a\r\nX: y" },
+	} {
+		c := f.door.conf
+		spoil(&c)
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+// TestNewID: RFC 9562 §5.7, ids sort by time.
+func TestNewID(t *testing.T) {
+	d := benchDoor()
+	a, err := d.newID(noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.newID(noon.Add(time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.String() >= b.String() || a[6]>>4 != 7 || a[8]>>6 != 2 || !strings.HasPrefix(a.String(), "019f2cce-7ba9-7") {
+		t.Errorf("ids are %s, %s", a, b)
+	}
+	d.conf.Rand = strings.NewReader("")
+	if _, err := d.newID(noon); err == nil {
+		t.Error("an id without chance")
 	}
 }
 

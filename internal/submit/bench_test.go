@@ -88,3 +88,22 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAcceptRaw is the whole way of a message from SMTP to stable storage,
+// for twenty sessions at once.
+func BenchmarkAcceptRaw(b *testing.B) {
+	f := setup(b)
+	f.door.conf.Queue = nil
+	r := &Raw{Data: rawSample(), Recipients: []eml.Mailbox{{Local: "jane", Domain: "example.com"}}, TLS: true}
+	r.Data = bytes.Replace(r.Data, []byte("bluekettle.example"), []byte("acme.example"), 1)
+	b.SetParallelism(10)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := f.door.AcceptRaw(b.Context(), f.smtp, r); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

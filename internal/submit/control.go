@@ -28,7 +28,7 @@ const metadataPrefix = "X-PM-Metadata-"
 
 // readHeader goes over the header once. The error is the first refusal; what
 // can be read is read in spite of it.
-func (dr *draft) readHeader(p *eml.Parsed) (*rawHeader, error) {
+func (dr *draft) readHeader(c pennypost.Caller, p *eml.Parsed) (*rawHeader, error) {
 	h := &rawHeader{}
 	var failed error
 	note := func(err error) {
@@ -61,6 +61,7 @@ func (dr *draft) readHeader(p *eml.Parsed) (*rawHeader, error) {
 		case headerOurs:
 		}
 	}
+	dr.stream = streamOf(c, h.stream)
 	return h, failed
 }
 

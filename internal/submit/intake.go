@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"pennypost"
 	"pennypost/internal/event"
@@ -89,11 +90,17 @@ func (in *intake) stream(ctx context.Context, id pennypost.StreamID) (*pennypost
 	return s, nil
 }
 
+// maxStream is more than any id has (contract/streams.md §2).
+const maxStream = 100
+
 func usableStream(ctx context.Context, tx *store.Tx, server pennypost.ServerID, id pennypost.StreamID) (*pennypost.Stream, error) {
+	if name := string(id); len(name) > maxStream || hasControl(name) || !utf8.ValidString(name) {
+		return nil, errStream(id) // no database needs to see it
+	}
 	s, err := tx.Stream(ctx, server, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, pennypost.Refuse(pennypost.CodeStreamUnknown, "The stream provided: '%s' does not exist on this server.", short(string(id)))
+		return nil, errStream(id)
 	case err != nil:
 		return nil, err
 	case s.Type == pennypost.StreamInboundType:
@@ -102,6 +109,10 @@ func usableStream(ctx context.Context, tx *store.Tx, server pennypost.ServerID, 
 		return nil, pennypost.Refuse(pennypost.CodeStreamUnknown, "The stream provided: '%s' has been archived on this server.", short(string(id)))
 	}
 	return s, nil
+}
+
+func errStream(id pennypost.StreamID) *pennypost.Error {
+	return pennypost.Refuse(pennypost.CodeStreamUnknown, "The stream provided: '%s' does not exist on this server.", short(string(id)))
 }
 
 // sender refuses a From that the account may not use (contract/common.md

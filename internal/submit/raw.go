@@ -57,27 +57,23 @@ func (d *Door) draftRaw(c pennypost.Caller, r *Raw) (*draft, error) {
 		return dr, pennypost.Invalid("The message has a CR that no LF follows, or a NUL.")
 	}
 	p, err := eml.Parse(data, eml.Limits{})
-	// The record of a refusal wants all that can be read, hence this order.
-	heads, headErr := dr.readHeader(p)
-	if !heads.keepID {
-		dr.headerID = ""
-	}
-	if heads.stream != "" {
-		dr.stream = streamOf(c, heads.stream)
-	}
 	if err != nil {
-		return dr, parseRefusal(err)
+		err = parseRefusal(err)
 	}
-	for _, step := range []func() error{
-		func() error { return dr.setRawOriginator(heads.from) },
-		func() error { return headErr },
-		func() error { return dr.setRawDestinations(r.Recipients) },
-		func() error { return dr.setRawTexts(heads) },
-		func() error { return dr.setTree(p.Root) },
-	} {
-		if err := step(); err != nil {
+	// The record of a refusal wants all that can be read, so each step is taken
+	// whatever came of the one before.
+	h, headErr := dr.readHeader(c, p)
+	fromErr := dr.setRawOriginator(h.from)
+	rcptErr := dr.setRawDestinations(r.Recipients)
+	textErr := dr.setRawTexts(h)
+	treeErr := dr.setTree(p.Root)
+	for _, err := range []error{err, fromErr, headErr, rcptErr, textErr, treeErr} {
+		if err != nil {
 			return dr, err
 		}
+	}
+	if !h.keepID {
+		dr.headerID = ""
 	}
 	return dr, nil
 }
@@ -185,13 +181,15 @@ func (dr *draft) setRawDestinations(envelope []eml.Mailbox) error {
 			visible[strings.ToLower(m.Addr())] = true
 		}
 	}
-	hidden := make(map[string]bool)
+	unique := dr.recipients // in the order of the envelope
 	for _, m := range envelope {
-		key := strings.ToLower(m.Addr())
-		if !visible[key] && !hidden[key] {
-			hidden[key] = true
+		if len(unique) == 0 || string(unique[0]) != m.Addr() {
+			continue
+		}
+		if !visible[unique[0].Key()] {
 			dr.bcc = append(dr.bcc, m)
 		}
+		unique = unique[1:]
 	}
 	return nil
 }

@@ -327,6 +327,16 @@ func TestRawRecord(t *testing.T) {
 	if b.From != "ann@example.net" || b.Subject != "ü" || b.Tag != "t" || b.Recipient != "a@x.example" || !strings.HasSuffix(b.Dump, "\r\n\r\nThe text\r\n") {
 		t.Errorf("record is %+v", b)
 	}
+	f.refusedRaw(t, raw("Subject: two\nFrom: a@acme.example, b@acme.example\nX-PM-Tag: t\nX-PM-Message-Stream: broadcast\n\nThe text\n"))
+	list = f.bounces(t, "broadcast")
+	if b := list[len(list)-1]; len(list) != 2 || b.From != "a@acme.example, b@acme.example" || b.Subject != "two" || b.Tag != "t" {
+		t.Errorf("records are %+v", list)
+	}
+	f.refusedRaw(t, raw("Subject: three\nFrom: a@acme.example\nno field\n\nThe text\n"))
+	list = f.bounces(t, "outbound")
+	if b := list[len(list)-1]; len(list) != 1 || b.From != "a@acme.example" || b.Subject != "three" {
+		t.Errorf("records are %+v", list)
+	}
 }
 
 // TestRawNotRecorded: what concerns the caller leaves no record, on a server

@@ -38,6 +38,7 @@ func (c *counting) Read(b []byte) (int, error) {
 // verified domain; solo@sign.example a confirmed signature and new@sign.example
 // one that is not.
 type fixture struct {
+	dir     string
 	store   *store.Store
 	queue   *queue.Queue
 	door    *Door
@@ -51,11 +52,19 @@ type fixture struct {
 func setup(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{}
+	f.open(t, t.TempDir())
+	f.update(t, f.fill)
+	return f
+}
+
+func (f *fixture) open(t testing.TB, dir string) {
+	t.Helper()
 	now := func() time.Time { return noon }
 	var err error
-	if f.store, err = store.Open(t.Context(), store.Config{Dir: t.TempDir(), Now: now}); err != nil {
+	if f.store, err = store.Open(t.Context(), store.Config{Dir: dir, Now: now}); err != nil {
 		t.Fatal(err)
 	}
+	f.dir = dir
 	t.Cleanup(func() {
 		if err := f.store.Close(); err != nil {
 			t.Error(err)
@@ -74,8 +83,6 @@ func setup(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.update(t, f.fill)
-	return f
 }
 
 // fill makes the account.

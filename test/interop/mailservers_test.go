@@ -153,18 +153,14 @@ func postfix(t *testing.T, domain, addr string) string {
 	if err := os.Chown(dir+"/mail", nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, dir+"/conf/main.cf", strings.NewReplacer("DIR", dir, "HOST", host, "DOMAIN", domain, "CERT", certificate(t, dir, "mx."+domain)).Replace(`compatibility_level = 3.6
+	mustWrite(t, dir+"/conf/main.cf", strings.NewReplacer("DIR", dir, "DOMAIN", domain, "CERT", certificate(t, dir, "mx."+domain)).Replace(`compatibility_level = 3.6
 queue_directory = DIR/spool
 data_directory = DIR/data
 mail_owner = postfix
 setgid_group = postdrop
 myhostname = mx.DOMAIN
 mydestination =
-inet_interfaces = HOST
+inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 virtual_mailbox_domains = DOMAIN
@@ -252,16 +248,20 @@ tls_privatekey = CERT
 begin acl
 acl_rcpt:
   accept domains = +local_domains
+         local_parts = user
+  deny domains = +local_domains
+       message = Unrouteable address: no such user
   deny message = relay not permitted
 begin routers
 local:
   driver = accept
   domains = +local_domains
+  local_parts = user
   transport = file
 begin transports
 file:
   driver = appendfile
-  directory = DIR/mail/$local_part
+  directory = DIR/mail/$local_part_data
   maildir_format
   user = Debian-exim
 begin retry

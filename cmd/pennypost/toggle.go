@@ -7,22 +7,22 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// flag is a setting that is true or false. On the command line its name alone
+// toggle is a setting that is true or false. On the command line its name alone
 // means true. What stands there is judged with all other settings, so that all
 // faults are told at once.
-type flag string
+type toggle string
 
 // Decode takes what follows an equals sign, if anything does.
-func (f *flag) Decode(c *kong.DecodeContext) error {
+func (f *toggle) Decode(c *kong.DecodeContext) error {
 	*f = "true"
 	if c.Scan.Peek().Type == kong.FlagValueToken {
-		*f = flag(c.Scan.Pop().String())
+		*f = toggle(c.Scan.Pop().String())
 	}
 	return nil
 }
 
 // IsBool tells kong that the name can stand alone.
-func (flag) IsBool() bool { return true }
+func (toggle) IsBool() bool { return true }
 
 // declared is one setting of the struct above.
 type declared struct {
