@@ -7,7 +7,8 @@ type CallerKind int8
 const (
 	// CallerAPI holds a server API token.
 	CallerAPI CallerKind = iota + 1
-	// CallerSMTP holds an SMTP token.
+	// CallerSMTP logged in over SMTP: with an SMTP token or, where the server
+	// allows it, an API token.
 	CallerSMTP
 	// CallerAccount holds an account token.
 	CallerAccount

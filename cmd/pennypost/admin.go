@@ -100,7 +100,7 @@ func (c *adminCmd) caller(a *app) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &caller{client: newClient(strings.TrimRight(base, "/"), operatorToken, token), out: a.stdout, json: c.JSON}, nil
+	return &caller{client: newClient(strings.TrimRight(base, "/"), operatorHeader, token), out: a.stdout, json: c.JSON}, nil
 }
 
 func firstOf(list ...string) string {

@@ -133,7 +133,7 @@ func (c *certificate) run(ctx context.Context, reload <-chan os.Signal) error {
 		}
 		if err := c.refresh(); err != nil && err.Error() != told {
 			told = err.Error()
-			c.log.Warn("certificate could not be read again, the former stays", "err", err)
+			c.log.WarnContext(ctx, "certificate could not be read again, the former stays", "err", err)
 		} else if err == nil {
 			told = ""
 		}

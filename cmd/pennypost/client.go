@@ -12,9 +12,9 @@ import (
 
 // Headers that carry tokens.
 const (
-	serverToken   = "X-Postmark-Server-Token"
-	accountToken  = "X-Postmark-Account-Token"
-	operatorToken = "X-Operator-Token"
+	serverHeader   = "X-Postmark-Server-Token"
+	accountHeader  = "X-Postmark-Account-Token"
+	operatorHeader = "X-Operator-Token"
 )
 
 // maxAnswer bounds what is read of an answer.
@@ -81,7 +81,9 @@ func (c *client) call(ctx context.Context, method, path string, body, answer any
 	}
 	if resp.StatusCode != http.StatusOK {
 		refusal := &apiError{Status: resp.StatusCode}
-		_ = json.Unmarshal(b, refusal) // a proxy's answer is no JSON: the status tells then
+		if err := json.Unmarshal(b, refusal); err != nil {
+			refusal.Message = "" // a proxy's answer: the status tells
+		}
 		return refusal
 	}
 	if answer == nil {

@@ -48,8 +48,7 @@ func (c *demoCmd) Run(ctx context.Context, a *app) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoWithin)
 	defer cancel()
-	const free = "127.0.0.1:0"
-	w, err := newWorld(ctx, dir, worldAddrs{smtp: free, smtps: free, http: free, operator: free, metrics: free},
+	w, err := newWorld(ctx, dir, freePorts(),
 		fakenet.Config{Again: time.Second}, newLog(a.stderr, level, false))
 	if err != nil {
 		return err

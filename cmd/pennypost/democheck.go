@@ -28,7 +28,7 @@ func (d *demo) await(ctx context.Context) error {
 	if _, err := d.w.net.Box().Wait(ctx, expected); err != nil {
 		d.check(false, "%v", err)
 	}
-	api := d.w.api(serverToken, d.w.seed.ServerToken)
+	api := d.w.api(serverHeader, d.w.seed.ServerToken)
 	for _, id := range d.ids {
 		if err := settled(ctx, api, id); err != nil {
 			d.check(false, "%v", err)
@@ -213,7 +213,7 @@ func notNamed(m *fakenet.Mail, to string, w wanted) error {
 
 // explain shows each message's way and compares it with what happened.
 func (d *demo) explain(ctx context.Context) error {
-	api := d.w.api(serverToken, d.w.seed.ServerToken)
+	api := d.w.api(serverHeader, d.w.seed.ServerToken)
 	states := make(map[string]int)
 	for n, id := range d.ids {
 		w, err := wayOf(ctx, api, id)

@@ -66,7 +66,7 @@ func (d *demo) sendSMTP(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.startTLS(conf); err != nil {
+	if err := s.startTLS(ctx, conf); err != nil {
 		return fmt.Errorf("STARTTLS: %w", err)
 	}
 	d.check(true, "STARTTLS, the certificate is for %s", worldHost)
@@ -162,7 +162,7 @@ type sent struct {
 }
 
 func (d *demo) sendHTTP(ctx context.Context) error {
-	api := d.w.api(serverToken, d.w.seed.ServerToken)
+	api := d.w.api(serverHeader, d.w.seed.ServerToken)
 	var one sent
 	err := api.call(ctx, "POST", "/email", map[string]any{
 		"From": demoFrom, "To": "Dora <dora@five.test>", "Cc": "emil@six.test", "Bcc": "secret@seven.test",
@@ -269,7 +269,7 @@ func (d *demo) refusedLogin(ctx context.Context) error {
 	_ = s.text.Close()
 	d.check(err != nil && strings.HasPrefix(smtpReply(err), "538 5.7.11 "), "login without TLS: %s", smtpReply(err))
 	var refusal *apiError
-	err = d.w.api(serverToken, "4c9fe7f0-0000-4000-8000-000000000000").call(ctx, "POST", "/email", map[string]any{}, nil)
+	err = d.w.api(serverHeader, "4c9fe7f0-0000-4000-8000-000000000000").call(ctx, "POST", "/email", map[string]any{}, nil)
 	ok := errors.As(err, &refusal)
 	d.check(ok && refusal.Status == http.StatusUnauthorized && refusal.ErrorCode == 10, "HTTP with a wrong token: %v", err)
 	return nil

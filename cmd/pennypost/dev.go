@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/mail"
 	"os"
 	"strings"
@@ -18,6 +20,7 @@ import (
 // devCmd runs a world until it is interrupted.
 type devCmd struct {
 	Dir   string `name:"dir" placeholder:"DIRECTORY" help:"Keep the data here. Default: a directory that goes when the command ends."`
+	Free  bool   `name:"free-ports" help:"Take any free ports in place of the usual ones."`
 	Level string `name:"log-level" default:"warn" enum:"debug,info,warn,error" help:"What the service logs: debug, info, warn or error."`
 }
 
@@ -48,16 +51,20 @@ func (c *devCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	show := &shower{out: a.stdout, arrived: make(chan fakenet.Mail, 1000), refused: make(chan fakenet.Refusal, 1000)}
-	w, err := newWorld(ctx, dir, worldAddrs{
+	at := worldAddrs{
 		smtp: "127.0.0.1:2525,127.0.0.1:2587", smtps: "127.0.0.1:2465", http: "127.0.0.1:8080",
 		operator: "127.0.0.1:9091", metrics: "127.0.0.1:9090",
-	}, fakenet.Config{Arrived: show.mail, Refused: show.refusal}, newLog(a.stderr, level, false))
+	}
+	if c.Free {
+		at = freePorts()
+	}
+	w, err := newWorld(ctx, dir, at, fakenet.Config{Arrived: show.mail, Refused: show.refusal}, newLog(a.stderr, level, false))
 	if err != nil {
 		return err
 	}
 	err = w.run(ctx, func(ctx context.Context) error {
 		w.introduce(a)
-		show.api = w.api(serverToken, w.seed.ServerToken)
+		show.api = w.api(serverHeader, w.seed.ServerToken)
 		show.run(ctx)
 		return nil
 	})
@@ -69,34 +76,46 @@ func (c *devCmd) Run(ctx context.Context, a *app) error {
 
 // introduce prints what a person needs to try it.
 func (w *world) introduce(a *app) {
+	addr := func(l net.Listener) string { return l.Addr().String() }
+	submission, web := addr(w.svc.smtp[len(w.svc.smtp)-2]), addr(w.svc.http[0])
+	var starttls []string
+	for _, l := range w.svc.smtp {
+		if !l.ImplicitTLS {
+			starttls = append(starttls, addr(l))
+		}
+	}
 	_, _ = fmt.Fprintf(a.stdout, `Pennypost is up, with a pretend internet. Nothing leaves this machine. Ctrl-C ends it.
 
-  API       http://127.0.0.1:8080           server token   %[1]s
-                                            account token  %[2]s
-  SMTP      127.0.0.1:2525, 127.0.0.1:2587  STARTTLS, user %[3]s, password %[4]s
-            127.0.0.1:2465                  TLS from the start
-  Operator  http://127.0.0.1:9091           token          %[5]s
-  Metrics   http://127.0.0.1:9090/metrics, /healthz, /readyz
-  DNS       %[6]s                 mail servers on port %[7]d
+  API       http://%[1]s
+              server token   %[2]s
+              account token  %[3]s
+  SMTP      %[4]s (STARTTLS), %[5]s (TLS from the start)
+              user           %[6]s
+              password       %[7]s
+  Operator  http://%[8]s
+              token          %[9]s
+  Metrics   http://%[10]s/metrics, /healthz, /readyz
+  DNS       %[11]s; mail servers on port %[12]d
 
 Send by SMTP:
-  swaks --server 127.0.0.1:2587 --tls --auth PLAIN --auth-user %[3]s --auth-password %[4]s \
-    --from orders@%[8]s --to alice@example.test --header "Subject: Hello by SMTP"
+  swaks --server %[13]s --tls --auth PLAIN --auth-user %[6]s --auth-password %[7]s \
+    --from orders@%[14]s --to alice@example.test --header "Subject: Hello by SMTP"
 
 Send by HTTP:
-  curl http://127.0.0.1:8080/email -H "X-Postmark-Server-Token: %[1]s" \
+  curl http://%[1]s/email -H "X-Postmark-Server-Token: %[2]s" \
     -H "Accept: application/json" -H "Content-Type: application/json" \
-    -d '{"From":"orders@%[8]s","To":"alice@example.test","Subject":"Hello by HTTP","TextBody":"Hello!"}'
+    -d '{"From":"orders@%[14]s","To":"alice@example.test","Subject":"Hello by HTTP","TextBody":"Hello!"}'
 
-Try also --to bounce+550@sim.test, defer+451@sim.test, slow@sim.test. What arrives is shown here.
+Try also bounce+550@sim.test, defer+451@sim.test, slow@sim.test. What arrives is shown here.
 
-`, w.seed.ServerToken, w.seed.AccountToken, w.seed.SMTPUser, w.seed.SMTPSecret, w.seed.OperatorToken,
-		w.net.DNSAddr(), w.net.MXPort(), worldDomain)
+`, web, w.seed.ServerToken, w.seed.AccountToken, strings.Join(starttls, ", "), addr(w.svc.smtp[len(w.svc.smtp)-1]),
+		w.seed.SMTPUser, w.seed.SMTPSecret, addr(w.svc.operator[0]), w.seed.OperatorToken, addr(w.svc.observation[0]),
+		w.net.DNSAddr(), w.net.MXPort(), submission, worldDomain)
 }
 
 // shower prints what happens in the pretend internet.
 type shower struct {
-	out     interface{ Write([]byte) (int, error) }
+	out     io.Writer
 	api     *client
 	arrived chan fakenet.Mail
 	refused chan fakenet.Refusal

@@ -120,5 +120,6 @@ func answer(w http.ResponseWriter, checks map[string]check) {
 	if a.Status == healthFail {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(a)
+	// Whoever asked may be gone.
+	_ = json.NewEncoder(w).Encode(a) //nolint:errcheck // nobody is there to be told
 }

@@ -10,16 +10,20 @@ import (
 // names asks DNS for what account wants to know of customers' domains.
 type names struct{ *mx.Resolver }
 
-// noRecord is mx's word that there is no such record, as account reads it.
-type noRecord struct{ error }
+// noRecordError is mx's word that there is no such record, as account reads it.
+type noRecordError struct{ error }
 
-func (noRecord) IsNotFound() bool { return true }
-func (n noRecord) Unwrap() error  { return n.error }
+func (noRecordError) IsNotFound() bool { return true }
+func (n noRecordError) Unwrap() error  { return n.error }
+
+func isAbsent(err error) bool {
+	var e *mx.Error
+	return errors.As(err, &e) && (e.Kind == mx.NoName || e.Kind == mx.NoRecord)
+}
 
 func absent(err error) error {
-	var e *mx.Error
-	if errors.As(err, &e) && (e.Kind == mx.NoName || e.Kind == mx.NoRecord) {
-		return noRecord{err}
+	if isAbsent(err) {
+		return noRecordError{err}
 	}
 	return err
 }

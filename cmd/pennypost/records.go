@@ -112,7 +112,7 @@ func (p *patient) hasTXT(ctx context.Context, r record) {
 	switch {
 	case found:
 		p.note("dns", healthOK, what+" of "+r.Name, "")
-	case err != nil && absent(err) == err:
+	case err != nil && !isAbsent(err):
 		p.note("dns", healthFail, fmt.Sprintf("%s of %s: %v", what, r.Name, err), "")
 	default:
 		p.note("dns", healthFail, fmt.Sprintf("%s of %s is not there", what, r.Name), "publish "+r.String())

@@ -37,7 +37,7 @@ func (c *serveCmd) Run(ctx context.Context, a *app) error {
 	}
 	s.showFirstRun(a.stdout)
 	if err := s.run(ctx, a.reload); err != nil {
-		log.Error("ended", "err", err)
+		log.ErrorContext(ctx, "ended", "err", err)
 		return &exitError{exitFailed, err}
 	}
 	return nil

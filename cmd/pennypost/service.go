@@ -237,7 +237,7 @@ func (s *service) listen(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", declared{name: name}.env(), err)
 			}
 			add(l)
-			s.log.Info("listening", "what", name, "addr", l.Addr().String())
+			s.log.InfoContext(ctx, "listening", "what", name, "addr", l.Addr().String())
 		}
 		return nil
 	}
@@ -331,11 +331,11 @@ func (s *service) run(ctx context.Context, reload <-chan os.Signal) error {
 	s.startWatch(watch)
 	s.startWork(work, reload)
 	s.startEdges(edges)
-	s.log.Info("ready", "hostname", s.conf.hostname, "store", s.store.Engine(), "version", version())
+	s.log.InfoContext(ctx, "ready", "hostname", s.conf.hostname, "store", s.store.Engine(), "version", version())
 
 	select {
 	case <-ctx.Done():
-		s.log.Info("stopping")
+		s.log.InfoContext(ctx, "stopping")
 	case <-s.store.Failed():
 		return errStore // at once: nothing can be handed back
 	case <-watch.ctx.Done():
@@ -350,7 +350,7 @@ func (s *service) run(ctx context.Context, reload <-chan os.Signal) error {
 	select {
 	case err := <-ended:
 		if err == nil {
-			s.log.Info("stopped")
+			s.log.InfoContext(ctx, "stopped")
 		}
 		return err
 	case <-s.store.Failed():

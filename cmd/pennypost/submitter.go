@@ -38,62 +38,58 @@ func dialSMTP(ctx context.Context, addr string, conf *tls.Config) (*submitter, e
 	if _, _, err := s.text.ReadResponse(220); err != nil {
 		return nil, errors.Join(err, s.text.Close())
 	}
-	if _, err := s.cmd(250, "EHLO demo.client.test"); err != nil {
+	if err := s.cmd(250, "EHLO demo.client.test"); err != nil {
 		return nil, errors.Join(err, s.text.Close())
 	}
 	return s, nil
 }
 
-// cmd sends a command and gives the text of the reply. A reply with another
-// code is a *textproto.Error.
-func (s *submitter) cmd(code int, format string, args ...any) (string, error) {
+// cmd sends a command. A reply with another code is a *textproto.Error.
+func (s *submitter) cmd(code int, format string, args ...any) error {
 	if err := s.text.PrintfLine(format, args...); err != nil {
-		return "", err
+		return err
 	}
-	_, msg, err := s.text.ReadResponse(code)
-	return msg, err
+	_, _, err := s.text.ReadResponse(code)
+	return err
 }
 
-func (s *submitter) startTLS(conf *tls.Config) error {
-	if _, err := s.cmd(220, "STARTTLS"); err != nil {
+func (s *submitter) startTLS(ctx context.Context, conf *tls.Config) error {
+	if err := s.cmd(220, "STARTTLS"); err != nil {
 		return err
 	}
 	c := tls.Client(s.conn, conf)
-	if err := c.Handshake(); err != nil {
+	if err := c.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	s.conn, s.text = c, textproto.NewConn(c)
-	_, err := s.cmd(250, "EHLO demo.client.test")
-	return err
+	return s.cmd(250, "EHLO demo.client.test")
 }
 
 func (s *submitter) authPlain(user, password string) error {
-	_, err := s.cmd(235, "AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)))
-	return err
+	return s.cmd(235, "AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)))
 }
 
 func (s *submitter) authLogin(user, password string) error {
-	if _, err := s.cmd(334, "AUTH LOGIN"); err != nil {
+	if err := s.cmd(334, "AUTH LOGIN"); err != nil {
 		return err
 	}
-	if _, err := s.cmd(334, "%s", base64.StdEncoding.EncodeToString([]byte(user))); err != nil {
+	if err := s.cmd(334, "%s", base64.StdEncoding.EncodeToString([]byte(user))); err != nil {
 		return err
 	}
-	_, err := s.cmd(235, "%s", base64.StdEncoding.EncodeToString([]byte(password)))
-	return err
+	return s.cmd(235, "%s", base64.StdEncoding.EncodeToString([]byte(password)))
 }
 
 // send submits one message and gives the text of the last reply.
 func (s *submitter) send(from string, to []string, msg []byte) (string, error) {
-	if _, err := s.cmd(250, "MAIL FROM:<%s>", from); err != nil {
+	if err := s.cmd(250, "MAIL FROM:<%s>", from); err != nil {
 		return "", err
 	}
 	for _, t := range to {
-		if _, err := s.cmd(250, "RCPT TO:<%s>", t); err != nil {
+		if err := s.cmd(250, "RCPT TO:<%s>", t); err != nil {
 			return "", err
 		}
 	}
-	if _, err := s.cmd(354, "DATA"); err != nil {
+	if err := s.cmd(354, "DATA"); err != nil {
 		return "", err
 	}
 	w := s.text.DotWriter()
@@ -108,7 +104,7 @@ func (s *submitter) send(from string, to []string, msg []byte) (string, error) {
 }
 
 func (s *submitter) quit() error {
-	_, err := s.cmd(221, "QUIT")
+	err := s.cmd(221, "QUIT")
 	return errors.Join(err, s.text.Close())
 }
 

@@ -13,7 +13,7 @@ import (
 type toggle string
 
 // Decode takes what follows an equals sign, if anything does.
-func (f *toggle) Decode(c *kong.DecodeContext) error {
+func (f *toggle) Decode(c *kong.DecodeContext) error { //nolint:unparam // the signature is kong's
 	*f = "true"
 	if c.Scan.Peek().Type == kong.FlagValueToken {
 		*f = toggle(c.Scan.Pop().String())

@@ -47,6 +47,12 @@ type seed struct {
 // worldAddrs are the listeners of an instance.
 type worldAddrs struct{ smtp, smtps, http, operator, metrics string }
 
+// freePorts leaves the choice of ports to the system.
+func freePorts() worldAddrs {
+	const free = "127.0.0.1:0"
+	return worldAddrs{smtp: free, smtps: free, http: free, operator: free, metrics: free}
+}
+
 // newWorld makes instance and net; the instance keeps its data in dir.
 func newWorld(ctx context.Context, dir string, at worldAddrs, fc fakenet.Config, log *slog.Logger) (*world, error) {
 	w := &world{}
@@ -89,7 +95,7 @@ func stopNet(n *fakenet.Net) error {
 
 // load reads what an earlier start left.
 func (w *world) load(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, worldFile))
+	b, err := os.ReadFile(filepath.Join(dir, worldFile)) //nolint:gosec // G304: the directory of the command
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -163,7 +169,7 @@ func (w *world) plantOwnKey(ctx context.Context) error {
 }
 
 func (w *world) plantCustomer(ctx context.Context) error {
-	account := w.api(accountToken, w.seed.AccountToken)
+	account := w.api(accountHeader, w.seed.AccountToken)
 	var server struct {
 		ID        int64
 		ApiTokens []string
@@ -179,7 +185,7 @@ func (w *world) plantCustomer(ctx context.Context) error {
 		return err
 	}
 	var token struct{ Username, Secret string }
-	err := w.api(serverToken, w.seed.ServerToken).call(ctx, "POST", "/smtp-tokens", map[string]any{"Label": "demo"}, &token)
+	err := w.api(serverHeader, w.seed.ServerToken).call(ctx, "POST", "/smtp-tokens", map[string]any{"Label": "demo"}, &token)
 	w.seed.SMTPUser, w.seed.SMTPSecret = token.Username, token.Secret
 	return err
 }

@@ -158,7 +158,7 @@ func TestFirstStartOfTwo(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	w := emptyWorld(t)
-	good := w.Accounts.conf
+	good := w.conf
 	for name, spoil := range map[string]func(*Config){
 		"store": func(c *Config) { c.Store = nil }, "auth": func(c *Config) { c.Auth = nil },
 		"keys": func(c *Config) { c.Keys = nil }, "resolver": func(c *Config) { c.Resolver = nil },

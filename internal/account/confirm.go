@@ -49,12 +49,12 @@ func (a *Accounts) Confirmation(ctx context.Context, token string) (*Confirmatio
 // Confirm confirms the signature that a link is for. ErrLink.
 func (a *Accounts) Confirm(ctx context.Context, token string) (*Confirmation, error) {
 	var c *Confirmation
+	var s *pennypost.SenderSignature
 	err := a.update(ctx, "confirm sender", func(tx *store.Tx) error {
-		s, found, err := a.toConfirm(ctx, tx, token)
-		if err != nil {
+		var err error
+		if s, c, err = a.toConfirm(ctx, tx, token); err != nil {
 			return err
 		}
-		c = found
 		err = tx.ConfirmSender(ctx, s)
 		if errors.Is(err, store.ErrNotFound) {
 			return ErrLink
@@ -64,7 +64,7 @@ func (a *Accounts) Confirm(ctx context.Context, token string) (*Confirmation, er
 	if err != nil {
 		return nil, err
 	}
-	a.log.InfoContext(ctx, "sender confirmed")
+	a.log.InfoContext(ctx, "sender confirmed", "account", int64(s.AccountID), "sender", int64(s.ID))
 	return c, nil
 }
 

@@ -13,7 +13,7 @@ import (
 const maxReason = 500
 
 // AccountInput is what the operator says of an account; nil: nothing.
-type AccountInput struct {
+type AccountInput struct { //nolint:revive // beside ServerInput, DomainInput and SenderInput
 	Name, Plan         *string
 	MonthlyLimit       *int64 // recipients; 0: no limit
 	Pending, NoDeletes *bool

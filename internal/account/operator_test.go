@@ -207,7 +207,7 @@ func TestSuspendAccount(t *testing.T) {
 	state := func(s *Server) error {
 		return w.accept(ctx, pennypost.Caller{Kind: pennypost.CallerAPI, AccountID: s.AccountID, ServerID: s.ID, TokenID: w.tokenID(t, s)})
 	}
-	var ids = map[*Server]pennypost.Caller{}
+	ids := map[*Server]pennypost.Caller{}
 	for _, s := range []*Server{a, b, c, theirs} {
 		ids[s] = must[pennypost.Caller](t)(w.auth.Server(ctx, s.Tokens[0].Reveal(), ""))
 	}
@@ -259,10 +259,10 @@ func TestRelease(t *testing.T) {
 		t.Error(err)
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if want := []pennypost.ServerID{s.ID, s.ID}; !slices.Equal(h.released, want) {
 		t.Errorf("releases: %v, want %v", h.released, want)
 	}
+	h.mu.Unlock()
 
 	failing := func(c *Config) {
 		c.Release = func(context.Context, pennypost.ServerID) (int, error) { return 0, errors.New("no") }

@@ -43,6 +43,7 @@ func (a *Accounts) CreateServer(ctx context.Context, account pennypost.AccountID
 	}
 	token := auth.NewAPIToken()
 	err := a.update(ctx, "create server", func(tx *store.Tx) error {
+		s.ID = 0 // of a try that was rolled back
 		if _, err := tx.Account(ctx, account); err != nil {
 			return ifMissing(err, errNoAccount())
 		}
@@ -72,7 +73,7 @@ func errNoServerData() *pennypost.Error {
 // nobody guesses.
 func newInboundHash() string {
 	b := make([]byte, 16)
-	_, _ = rand.Read(b) //nolint:errcheck // documented never to return an error
+	_, _ = rand.Read(b)
 	return hex.EncodeToString(b)
 }
 

@@ -187,10 +187,21 @@ func (a *Accounts) rotateSecret(ctx context.Context, tx *store.Tx, id pennypost.
 	if len(live) >= maxSecrets {
 		return pennypost.Refuse(codeSMTPTokenLimit,
 			"The SMTP token was rotated already and has %d secrets until %s. Revoke it if it must end at once.",
-			len(live), live[0].ExpiresAt.UTC().Format(time.RFC3339))
+			len(live), firstEnd(live).UTC().Format(time.RFC3339))
 	}
 	if err := tx.ExpireSMTPSecrets(ctx, id, tx.Now().Add(overlap)); err != nil {
 		return err
 	}
 	return tx.AddSMTPSecret(ctx, id, a.secretHash(s))
+}
+
+// firstEnd tells when the first of some secrets ends.
+func firstEnd(list []store.SMTPSecret) time.Time {
+	var end time.Time
+	for _, s := range list {
+		if !s.ExpiresAt.IsZero() && (end.IsZero() || s.ExpiresAt.Before(end)) {
+			end = s.ExpiresAt
+		}
+	}
+	return end
 }

@@ -102,7 +102,8 @@ type world struct {
 	dns     *dns
 	log     *bytes.Buffer
 	mail    []Mail
-	noMail  error    // what sending says
+	noMail  error // what sending says
+	mu      sync.Mutex
 	changed []string // keys that changed
 
 	one, two pennypost.AccountID
@@ -180,7 +181,11 @@ func (w *world) restart(t *testing.T, change func(*Config)) {
 		},
 		PublicURL: "https://mail.example.net/", BounceDomain: "pm.example.net", TrackDomain: "track.example.net",
 		InboundDomain: "inbound.example.net", Now: w.clock.Now, Log: log,
-		KeysChanged: func(a pennypost.AccountID, d string) { w.changed = append(w.changed, fmt.Sprintf("%d %s", a, d)) },
+		KeysChanged: func(a pennypost.AccountID, d string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.changed = append(w.changed, fmt.Sprintf("%d %s", a, d))
+		},
 	}
 	if change != nil {
 		change(&c)
@@ -191,7 +196,7 @@ func (w *world) restart(t *testing.T, change func(*Config)) {
 	// Feed made keys for as long as the test runs.
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	stock := w.Accounts.rsa
+	stock := w.rsa
 	wg.Go(func() {
 		for n := 0; ; n++ {
 			select {
@@ -222,6 +227,7 @@ func ptr[T any](v T) *T { return &v }
 
 // must is for calls that have to succeed.
 func must[T any](t *testing.T) func(v T, err error) T {
+	t.Helper()
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {

@@ -16,7 +16,7 @@ type wireAPIToken struct {
 	Token      string
 	CreatedAt  string
 	LastUsedAt *string
-	LastUsedIp *string //nolint:revive // as the contract writes such names
+	LastUsedIp *string
 }
 
 func newWireAPIToken(t *account.APIToken) wireAPIToken {
@@ -28,7 +28,7 @@ func newWireAPIToken(t *account.APIToken) wireAPIToken {
 
 type apiTokenList struct {
 	TotalCount int
-	ApiTokens  []wireAPIToken //nolint:revive // as the contract writes such names
+	ApiTokens  []wireAPIToken
 }
 
 // ofAccount makes the handlers of /api-tokens out of those of

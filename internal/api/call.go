@@ -26,11 +26,11 @@ func (c *call) end() {
 	}
 }
 
-// id reads the n-th id of the path as a number of the size that clients hold
+// id reads the first id of the path as a number of the size that clients hold
 // (contract/clients.md 2.3). What is no such number is -1, which names nothing,
 // so that it is answered as what does not exist; 0 would name the account or
 // the instance itself.
-func (c *call) id(n int) int64 { return parseID(c.ids[n]) }
+func (c *call) id() int64 { return parseID(c.ids[0]) }
 
 func parseID(s string) int64 {
 	v, err := strconv.ParseInt(s, 10, 32)

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"pennypost/internal/store"
 )
 
 const (
@@ -261,6 +264,37 @@ func TestStoreAway(t *testing.T) {
 	got.refused(503, 100, "The service is not available at the moment. Please try again later.")
 	if got.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
+	}
+}
+
+// Clients repeat after a 503. Where the message may be stored it is never one,
+// whatever else the error says.
+func TestUnknownOutcomeIsNoReasonToRepeat(t *testing.T) {
+	r, c := newShop(t)
+	for name, tt := range map[string]struct {
+		err    error
+		status int
+	}{
+		"nothing was stored":                 {fmt.Errorf("store: %w", store.ErrUnavailable), 503},
+		"the time was up before":             {fmt.Errorf("store: %w", context.DeadlineExceeded), 503},
+		"outcome of the commit unknown":      {fmt.Errorf("store: %w", store.ErrUnknown), 500},
+		"unknown, as the time was up":        {fmt.Errorf("%w: %w", store.ErrUnknown, context.DeadlineExceeded), 500},
+		"unknown, as the database went away": {fmt.Errorf("%w: %w", store.ErrUnknown, store.ErrUnavailable), 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := newTree([]route{{
+				method: get, path: "/x", opener: byServer,
+				handle: func(context.Context, *call) (any, error) { return nil, tt.err },
+			}})
+			url := listen(t, r.api.frame(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.api.serve(tree, w, q) })))
+			before := r.url
+			r.url = url
+			got := r.call(t, c.server, get, "/x", "")
+			r.url = before
+			if got.status != tt.status || strings.Contains(got.body, "commit") {
+				t.Errorf("got %d %s, want %d", got.status, got.body, tt.status)
+			}
+		})
 	}
 }
 

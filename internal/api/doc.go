@@ -23,6 +23,12 @@
 // The caller's server or account goes into every look-up as an argument. What
 // belongs to another is answered exactly as what does not exist.
 //
+// # Room
+//
+// Bodies of requests and answers that hold a whole message share one budget of
+// memory; a call works for a bounded time once its body is there. Both end in a
+// 503, which never follows a message that was accepted.
+//
 // # JSON
 //
 // decode (json.go) reads bodies: UTF-8 without exception, one value, names

@@ -140,7 +140,7 @@ func (a *API) listDomains(ctx context.Context, c *call) (any, error) {
 	return list, nil
 }
 
-func (c *call) domain() pennypost.DomainID { return pennypost.DomainID(c.id(0)) }
+func (c *call) domain() pennypost.DomainID { return pennypost.DomainID(c.id()) }
 
 // getDomain is GET /domains/{id}.
 func (a *API) getDomain(ctx context.Context, c *call) (any, error) {

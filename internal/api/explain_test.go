@@ -17,7 +17,7 @@ var noon = time.Date(2026, 7, 4, 12, 0, 0, 0, time.UTC)
 
 func TestNext(t *testing.T) {
 	attempt := func(code int, enhanced, reply string) *pennypost.Attempt {
-		return &pennypost.Attempt{No: 2, Phase: "rcpt", Host: "mx1.shop.test", IP: "192.0.2.7", Code: code, Enhanced: enhanced, Reply: reply}
+		return &pennypost.Attempt{No: 2, Phase: "rcpt", Host: "mx1.shop.test", IP: "192.0.2.7", Code: code, Enhanced: enhanced, Reply: "smtp;" + reply}
 	}
 	later := noon.Add(7 * time.Minute)
 	const at = "2026-07-04T12:07:00Z"
@@ -38,8 +38,10 @@ func TestNext(t *testing.T) {
 		{"by the schedule", pennypost.Deferred, &pennypost.Job{RunAt: later}, attempt(451, "4.3.0", "local error"), "", nextSchedule, at, "Attempt 3 by the retry schedule"},
 		{"the server said when", pennypost.Deferred, &pennypost.Job{RunAt: later}, attempt(450, "4.2.0", "greylisted, try again in 300 seconds"), "", nextAsked, at, "after 5m0s"},
 		{"greylisted without a time", pennypost.Deferred, &pennypost.Job{RunAt: later}, attempt(451, "4.7.1", "Greylisting in action"), "", nextGreylist, at, "greylisting"},
-		{"no reply to the dot", pennypost.Deferred, &pennypost.Job{RunAt: later}, &pennypost.Attempt{No: 1, Phase: "dot", Ambiguous: true, Reply: "connection reset"}, "", nextNoReply, at, "quarter of an hour"},
-		{"no connection", pennypost.Deferred, &pennypost.Job{RunAt: later}, &pennypost.Attempt{No: 1, Phase: "connect", Reply: "connection refused"}, "", nextSchedule, at, "Attempt 2"},
+		{"no reply to the dot", pennypost.Deferred, &pennypost.Job{RunAt: later}, &pennypost.Attempt{No: 1, Phase: "dot", Ambiguous: true, Reply: "x-pennypost;4.4.2 connection reset"}, "", nextNoReply, at, "quarter of an hour"},
+		{"no connection", pennypost.Deferred, &pennypost.Job{RunAt: later}, &pennypost.Attempt{No: 1, Phase: "connect", Reply: "x-pennypost;4.4.1 connection refused"}, "", nextSchedule, at, "Attempt 3"},
+		{"words of ours ask for nothing", pennypost.Deferred, &pennypost.Job{RunAt: later}, &pennypost.Attempt{No: 1, Phase: "connect", Reply: "x-pennypost;4.4.1 greylist, try again in 300 seconds"}, "", nextSchedule, at, "Attempt 3"},
+		{"a fault of ours since then", pennypost.Deferred, &pennypost.Job{RunAt: later}, nil, "", nextSchedule, at, "Attempt 3"},
 		{"without its job", pennypost.Deferred, nil, attempt(451, "4.3.0", "x"), "", nextSchedule, at, "Attempt 3"},
 		{"planned for later from the start", pennypost.Queued, &pennypost.Job{RunAt: later}, nil, "", nextSchedule, at, "first attempt"},
 		{"held", pennypost.Held, nil, nil, "6 % bounced", nextSuspended, "", "suspended (6 % bounced)"},
@@ -57,7 +59,14 @@ func TestNext(t *testing.T) {
 			if strings.Contains(tt.name, "rests") {
 				k.rests = map[int]time.Time{3: later}
 			}
-			got := k.next(&pennypost.Recipient{N: 3, Address: "bob@shop.test", State: tt.state, NextAt: later}, tt.last)
+			rcpt := &pennypost.Recipient{N: 3, Address: "bob@shop.test", State: tt.state, NextAt: later}
+			if tt.state == pennypost.Deferred {
+				rcpt.Attempts = 2
+			}
+			if tt.last != nil {
+				rcpt.Reply = tt.last.Reply
+			}
+			got := k.next(rcpt, tt.last)
 			gotAt := ""
 			if got.At != nil {
 				gotAt = *got.At
@@ -88,15 +97,17 @@ func TestSummary(t *testing.T) {
 	}{
 		{"waits for a worker", pennypost.Recipient{State: pennypost.Queued}, false, nil, next(nextInDelivery, ""), "Accepted. Why."},
 		{"waits for later", pennypost.Recipient{State: pennypost.Queued}, false, nil, next(nextSchedule, "T"), "Accepted, not tried yet. Attempt 1 at T."},
-		{"deferred", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "451 4.7.1 try\r\nlater."}, false, last, next(nextSchedule, "T"), "Deferred by mx1.shop.test (192.0.2.7): 451 4.7.1 try later. Attempt 2 at T."},
-		{"being tried again", pennypost.Recipient{State: pennypost.Deferred, Attempts: 2, Reply: "x"}, false, last, next(nextInDelivery, ""), "Deferred by mx1.shop.test (192.0.2.7): x."},
-		{"no host was reached", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "connection refused"}, false, &pennypost.Attempt{No: 1}, next(nextSchedule, "T"), "Deferred by the mail system of shop.test: connection refused. Attempt 2 at T."},
+		{"deferred", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "smtp;451 4.7.1 try\r\nlater."}, false, last, next(nextSchedule, "T"), "Deferred by mx1.shop.test (192.0.2.7): 451 4.7.1 try later. Attempt 2 at T."},
+		{"being tried again", pennypost.Recipient{State: pennypost.Deferred, Attempts: 2, Reply: "smtp;421 x"}, false, last, next(nextInDelivery, ""), "Deferred by mx1.shop.test (192.0.2.7): 421 x."},
+		{"no host was reached", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "x-pennypost;4.4.1 mx1.shop.test: connection refused"}, false, &pennypost.Attempt{No: 1}, next(nextSchedule, "T"), "Deferred: 4.4.1 mx1.shop.test: connection refused. Attempt 2 at T."},
+		{"a fault of ours before the first attempt", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "x-pennypost;4.3.0 disk full"}, false, nil, next(nextSchedule, "T"), "Deferred: 4.3.0 disk full. Attempt 2 at T."},
 		{"held", pennypost.Recipient{State: pennypost.Held, ChangedAt: noon}, false, nil, next(nextSuspended, ""), "Held since 2026-07-04T12:00:00Z. Why."},
-		{"delivered", pennypost.Recipient{State: pennypost.Delivered, Reply: "250 2.0.0 OK"}, false, last, nil, "Delivered to mx1.shop.test (192.0.2.7): 250 2.0.0 OK."},
-		{"delivered in the sandbox", pennypost.Recipient{State: pennypost.Delivered, Reply: "250"}, true, last, nil, "Delivered in the sandbox: nothing left this service."},
-		{"bounced", pennypost.Recipient{State: pennypost.Bounced, Reply: "550 5.1.1 no"}, false, last, nil, "Refused for good by mx1.shop.test (192.0.2.7): 550 5.1.1 no. It is not tried again."},
-		{"expired", pennypost.Recipient{State: pennypost.Expired, Attempts: 14, Reply: "421"}, false, last, nil, "Given up after 14 attempts. The latest answer came from mx1.shop.test (192.0.2.7): 421."},
-		{"expired after one", pennypost.Recipient{State: pennypost.Expired, Attempts: 1}, false, nil, nil, "Given up after one attempt. The latest answer came from the mail system of shop.test."},
+		{"delivered", pennypost.Recipient{State: pennypost.Delivered, Reply: "smtp;250 2.0.0 OK"}, false, last, nil, "Delivered to mx1.shop.test (192.0.2.7): 250 2.0.0 OK."},
+		{"delivered in the sandbox", pennypost.Recipient{State: pennypost.Delivered, Reply: "smtp;250"}, true, last, nil, "Delivered in the sandbox: nothing left this service."},
+		{"bounced", pennypost.Recipient{State: pennypost.Bounced, Reply: "smtp;550 5.1.1 no; sorry"}, false, last, nil, "Refused for good by mx1.shop.test (192.0.2.7): 550 5.1.1 no; sorry. It is not tried again."},
+		{"no such domain", pennypost.Recipient{State: pennypost.Bounced, Reply: "x-pennypost;5.1.2 dead.test does not exist"}, false, &pennypost.Attempt{No: 1}, nil, "Refused for good: 5.1.2 dead.test does not exist. It is not tried again."},
+		{"expired", pennypost.Recipient{State: pennypost.Expired, Attempts: 14, Reply: "smtp;421"}, false, last, nil, "Given up after 14 attempts. The latest was deferred by mx1.shop.test (192.0.2.7): 421."},
+		{"expired after one", pennypost.Recipient{State: pennypost.Expired, Attempts: 1, Reply: "x-pennypost;4.4.1 refused"}, false, &pennypost.Attempt{No: 1}, nil, "Given up after one attempt. The latest was deferred: 4.4.1 refused."},
 		{"suppressed", pennypost.Recipient{State: pennypost.Suppressed}, false, nil, nil, "Not sent: the address was on the suppression list of the stream when the message was accepted."},
 		{"quarantined", pennypost.Recipient{State: pennypost.Quarantined}, false, nil, nil, "Kept back because of a fault of this service: the operator has to look at it. Nothing is tried."},
 		{"discarded", pennypost.Recipient{State: pennypost.Discarded}, false, nil, nil, "Dropped by the operator while it was held."},
@@ -153,10 +164,10 @@ func TestExplain(t *testing.T) {
 	r.update(t, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.AddAttempt(ctx, &pennypost.Attempt{
 			MessageID: m.ID, N: 0, No: 1, StartedAt: began, Outcome: pennypost.OutcomeDeferred, Phase: "rcpt", Host: "mx1.shop.test", IP: "192.0.2.7",
-			Code: 450, Enhanced: "4.2.0", Reply: "450 4.2.0 greylisted, try again in 300 seconds", Rule: "greylist-text", TLS: "TLS 1.3, TLS_AES_128_GCM_SHA256",
+			Code: 450, Enhanced: "4.2.0", Reply: "smtp;450 4.2.0 greylisted, try again in 300 seconds", Rule: "greylist-text", TLS: "TLS 1.3 TLS_AES_128_GCM_SHA256",
 			TLSNote: "certificate verified", Took: 312400 * time.Microsecond,
 			Phases:       []pennypost.PhaseTime{{Phase: "connect", Took: 12100 * time.Microsecond}, {Phase: "rcpt", Took: 41 * time.Millisecond}},
-			Conversation: "< 220 mx1.shop.test\r\n> EHLO mail.test.example\n< 450 4.2.0 greylisted",
+			Conversation: "S: 220 mx1.shop.test\nC: EHLO mail.test.example\nS: 450 4.2.0 greylisted\n",
 		}); err != nil {
 			return err
 		}
@@ -164,7 +175,7 @@ func TestExplain(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		rcpt.State, rcpt.Attempts, rcpt.Rule, rcpt.Reply = pennypost.Deferred, 1, "greylist-text", "450 4.2.0 greylisted, try again in 300 seconds"
+		rcpt.State, rcpt.Attempts, rcpt.Rule, rcpt.Reply = pennypost.Deferred, 1, "greylist-text", "smtp;450 4.2.0 greylisted, try again in 300 seconds"
 		rcpt.ChangedAt, rcpt.NextAt = began, began.Add(302*time.Second)
 		return tx.SetRecipient(ctx, rcpt)
 	})
@@ -172,12 +183,12 @@ func TestExplain(t *testing.T) {
 	bob := got.list(t, "Recipients")[0]
 	wantAttempt := map[string]any{
 		"Number": json.Number("1"), "StartedAt": timeText(began), "DurationMs": json.Number("312.4"), "Outcome": "Deferred", "Phase": "rcpt",
-		"Host": "mx1.shop.test", "IP": "192.0.2.7", "TLS": "TLS 1.3, TLS_AES_128_GCM_SHA256", "TLSNote": "certificate verified", "ReusedConnection": false,
-		"Code": json.Number("450"), "Enhanced": "4.2.0", "Reply": "450 4.2.0 greylisted, try again in 300 seconds", "Rule": "greylist-text", "Ambiguous": false,
+		"Host": "mx1.shop.test", "IP": "192.0.2.7", "TLS": "TLS 1.3 TLS_AES_128_GCM_SHA256", "TLSNote": "certificate verified", "ReusedConnection": false,
+		"Code": json.Number("450"), "Enhanced": "4.2.0", "Reply": "smtp;450 4.2.0 greylisted, try again in 300 seconds", "Rule": "greylist-text", "Ambiguous": false,
 		"Phases": []any{
 			map[string]any{"Phase": "connect", "DurationMs": json.Number("12.1")}, map[string]any{"Phase": "rcpt", "DurationMs": json.Number("41")},
 		},
-		"Conversation": []any{"< 220 mx1.shop.test", "> EHLO mail.test.example", "< 450 4.2.0 greylisted"},
+		"Conversation": []any{"S: 220 mx1.shop.test", "C: EHLO mail.test.example", "S: 450 4.2.0 greylisted"},
 	}
 	if diff := cmp.Diff([]any{wantAttempt}, bob["Attempts"]); diff != "" {
 		t.Errorf("attempts -want +got:\n%s", diff)
@@ -190,7 +201,7 @@ func TestExplain(t *testing.T) {
 	delete(bob, "Next")
 	want := object{
 		"Recipient": "bob@shop.test", "State": "Deferred", "Since": timeText(began), "Summary": bob["Summary"], "Rule": "greylist-text",
-		"Reply": "450 4.2.0 greylisted, try again in 300 seconds", "HeldSeconds": json.Number("0"),
+		"Reply": "smtp;450 4.2.0 greylisted, try again in 300 seconds", "HeldSeconds": json.Number("0"),
 		"GivesUpAt": timeText(m.ReceivedAt.Add(72 * time.Hour)),
 	}
 	if diff := cmp.Diff(want, bob); diff != "" {

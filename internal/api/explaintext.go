@@ -52,7 +52,7 @@ func (k *known) next(r *pennypost.Recipient, last *pennypost.Attempt) *explained
 			Text: "It is due and waits for its turn among the mail for " + r.Address.Domain() + ".",
 		}
 	}
-	reason, text := whyThen(last)
+	reason, text := whyThen(r, last)
 	return &explainedNext{At: timeOrNull(at), Reason: reason, Text: text}
 }
 
@@ -76,22 +76,33 @@ func because(reason string) string {
 	return " (" + reason + ")"
 }
 
+// theirs stands in front of a mail server's own words; ours, and nobody else's,
+// stand behind another prefix (package deliver).
+const theirs = "smtp;"
+
 // whyThen tells what set the time of the next attempt. It asks the same
 // verdict as the delivery did.
-func whyThen(last *pennypost.Attempt) (nextReason, string) {
-	if last == nil {
-		return nextSchedule, "The first attempt is planned for then."
-	}
-	v := bounce.Classify(bounce.Reply{Code: last.Code, Enhanced: last.Enhanced, Text: last.Reply, Stage: stage(last.Phase)})
+func whyThen(r *pennypost.Recipient, last *pennypost.Attempt) (nextReason, string) {
+	schedule := fmt.Sprintf("Attempt %d by the retry schedule: after 1, 3, 7, 15, 30, 60 minutes, then 2, 4 and every 8 hours, give or take a tenth.", r.Attempts+1)
 	switch {
+	case last == nil && r.Attempts == 0:
+		return nextSchedule, "The first attempt is planned for then."
+	case last == nil || r.Reply != last.Reply: // a fault of ours came after it
+		return nextSchedule, schedule
 	case last.Ambiguous:
 		return nextNoReply, "The mail server got the whole message but did not say that it took it. It may have been delivered, so that the next attempt waits at least a quarter of an hour."
+	}
+	reply := bounce.Reply{Code: last.Code, Enhanced: last.Enhanced, Stage: stage(last.Phase)}
+	if strings.HasPrefix(last.Reply, theirs) {
+		reply.Text = last.Reply
+	}
+	switch v := bounce.Classify(reply); {
 	case v.Hint > 0:
 		return nextAsked, fmt.Sprintf("The mail server asked to come again after %s.", v.Hint)
 	case v.Greylist:
-		return nextGreylist, "The mail server refuses whom it sees for the first time (greylisting). The same address comes again."
+		return nextGreylist, "The mail server refuses whom it sees for the first time (greylisting). The same address comes again, after five minutes at least."
 	}
-	return nextSchedule, fmt.Sprintf("Attempt %d by the retry schedule: after 1, 3, 7, 15, 30, 60 minutes, then 2, 4 and every 8 hours, give or take a tenth.", last.No+1)
+	return nextSchedule, schedule
 }
 
 // stage gives the name that package bounce has for a phase of an attempt.
@@ -120,9 +131,9 @@ func (k *known) summary(r *pennypost.Recipient, last *pennypost.Attempt, next *e
 		}
 		return "Delivered to " + peer(last, r) + saying(r.Reply) + "."
 	case pennypost.Bounced:
-		return "Refused for good by " + peer(last, r) + saying(r.Reply) + ". It is not tried again."
+		return "Refused for good" + by(last, r) + saying(r.Reply) + ". It is not tried again."
 	case pennypost.Expired:
-		return fmt.Sprintf("Given up after %s. The latest answer came from %s%s.", attempts(r.Attempts), peer(last, r), saying(r.Reply))
+		return fmt.Sprintf("Given up after %s. The latest was deferred%s%s.", attempts(r.Attempts), by(last, r), saying(r.Reply))
 	case pennypost.Suppressed:
 		return "Not sent: the address was on the suppression list of the stream when the message was accepted."
 	case pennypost.Quarantined:
@@ -138,13 +149,21 @@ func waitingText(r *pennypost.Recipient, last *pennypost.Attempt, next *explaine
 	if next != nil && next.Reason != nextInDelivery && next.Reason != nextWaiting && next.At != nil {
 		then = fmt.Sprintf(". Attempt %d at %s.", r.Attempts+1, *next.At)
 	}
-	if last == nil {
+	if last == nil && r.Reply == "" {
 		if then == "." && next != nil {
 			return "Accepted. " + next.Text
 		}
 		return "Accepted, not tried yet" + then
 	}
-	return "Deferred by " + peer(last, r) + saying(r.Reply) + then
+	return "Deferred" + by(last, r) + saying(r.Reply) + then
+}
+
+// by names who answered, where somebody did.
+func by(last *pennypost.Attempt, r *pennypost.Recipient) string {
+	if !strings.HasPrefix(r.Reply, theirs) {
+		return ""
+	}
+	return " by " + peer(last, r)
 }
 
 // peer names who answered.
@@ -158,11 +177,15 @@ func peer(last *pennypost.Attempt, r *pennypost.Recipient) string {
 	return last.Host + " (" + last.IP + ")"
 }
 
+// saying gives an answer without its prefix, as the end of a sentence.
 func saying(reply string) string {
-	if reply == "" {
+	if prefix, text, ok := strings.Cut(reply, ";"); ok && !strings.ContainsAny(prefix, " .") {
+		reply = text
+	}
+	if reply = strings.TrimRight(strings.Join(strings.Fields(reply), " "), "."); reply == "" {
 		return ""
 	}
-	return ": " + short(strings.TrimRight(strings.Join(strings.Fields(reply), " "), "."))
+	return ": " + short(reply)
 }
 
 func attempts(n int) string {

@@ -125,10 +125,14 @@ func TestDecodeReads(t *testing.T) {
 			wireMessage{Attachments: []wireAttachment{{Name: "b"}}},
 		},
 		{"ContentId as .NET and PHP write it", `{"Attachments": [{"ContentId": "cid:x"}]}`, wireMessage{Attachments: []wireAttachment{{ContentID: "cid:x"}}}},
-		{"numbers and booleans in metadata become text", `{"Metadata": {"n": 6, "f": 1.50, "b": true, "s": "x", "z": null}}`,
-			wireMessage{Metadata: wireMetadata{{Key: "n", Value: "6"}, {Key: "f", Value: "1.50"}, {Key: "b", Value: "true"}, {Key: "s", Value: "x"}}}},
-		{"metadata keeps keys that differ in case", `{"Metadata": {"a": "1", "A": "2"}}`,
-			wireMessage{Metadata: wireMetadata{{Key: "a", Value: "1"}, {Key: "A", Value: "2"}}}},
+		{
+			"numbers and booleans in metadata become text", `{"Metadata": {"n": 6, "f": 1.50, "b": true, "s": "x", "z": null}}`,
+			wireMessage{Metadata: wireMetadata{{Key: "n", Value: "6"}, {Key: "f", Value: "1.50"}, {Key: "b", Value: "true"}, {Key: "s", Value: "x"}}},
+		},
+		{
+			"metadata keeps keys that differ in case", `{"Metadata": {"a": "1", "A": "2"}}`,
+			wireMessage{Metadata: wireMetadata{{Key: "a", Value: "1"}, {Key: "A", Value: "2"}}},
+		},
 		{"booleans", `{"TrackOpens": true}`, wireMessage{TrackOpens: &yes}},
 		{"a lone surrogate becomes the replacement character", `{"Subject": "a\ud800b"}`, wireMessage{Subject: "a\ufffdb"}},
 		{"surrogate pairs", `{"Subject": "\ud83d\udce7"}`, wireMessage{Subject: "📧"}},
@@ -138,8 +142,10 @@ func TestDecodeReads(t *testing.T) {
 		{"depth within bounds in an unknown field", `{"x": ` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, wireMessage{}},
 		{"large numbers in unknown fields", `{"x": 1e300, "y": 12345678901234567890}`, wireMessage{}},
 		{"seconds as deadline", `{"DeliverBy": 60}`, wireMessage{DeliverBy: wireDeadline{seconds: 60}}},
-		{"a time as deadline", `{"DeliverBy": "2026-07-04T11:00:00+02:00"}`,
-			wireMessage{DeliverBy: wireDeadline{at: time.Date(2026, 7, 4, 9, 0, 0, 0, time.UTC)}}},
+		{
+			"a time as deadline", `{"DeliverBy": "2026-07-04T11:00:00+02:00"}`,
+			wireMessage{DeliverBy: wireDeadline{at: time.Date(2026, 7, 4, 9, 0, 0, 0, time.UTC)}},
+		},
 	}
 	opts := cmp.AllowUnexported(wireDeadline{})
 	for _, tt := range tests {
@@ -242,7 +248,9 @@ func TestDecodeBatchItems(t *testing.T) {
 	}
 	want := []wireMessage{
 		{To: "a", Tag: "t", Headers: []wireHeader{{Name: "h", Value: "v"}}},
-		{}, {}, {},
+		{},
+		{},
+		{},
 		{To: "b", Headers: []wireHeader{{Name: "j"}}},
 	}
 	texts := []string{"", "Invalid request field(s): 'To'.", "Invalid request body.", "", ""}

@@ -54,7 +54,7 @@ type outboundPage struct {
 type outboundDetails struct {
 	outboundItem
 	TextBody      *string `json:",omitempty"`
-	HtmlBody      *string `json:",omitempty"` //nolint:revive // named as on the wire
+	HtmlBody      *string `json:",omitempty"`
 	Body          string
 	MessageEvents []messageEvent
 }

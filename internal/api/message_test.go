@@ -40,6 +40,7 @@ func TestOutboundItem(t *testing.T) {
 		"From": "Acme \"&\" Co <ann@acme.test>", "To": "Bob <bob@shop.test>, gone@shop.test", "Cc": "cy@shop.test", "Bcc": "di@shop.test", "Subject": "Receipt",
 		"Tag": "receipt", "TrackOpens": true, "TrackLinks": "HtmlAndText", "Metadata": {"order": "778"},
 		"Attachments": [{"Name": "receipt.pdf", "Content": "aGk=", "ContentType": "application/pdf"}]`)).ok()
+	time.Sleep(2 * time.Millisecond) // ids sort by the millisecond
 	plain := r.call(t, c.server, post, "/email", message(`"From": "ann@acme.test", "Subject": null`)).ok()
 
 	got := r.call(t, c.server, get, "/messages/outbound?count=10&offset=0", "").ok()
@@ -92,6 +93,7 @@ func TestOutboundSearch(t *testing.T) {
 	r.addStream(t, c.number, "news")
 	send := func(by who, fields string) pennypost.MessageID {
 		t.Helper()
+		time.Sleep(2 * time.Millisecond) // ids sort by the millisecond
 		id, err := pennypost.ParseMessageID(r.call(t, by, post, "/email", message(fields)).ok().text(t, "MessageID"))
 		if err != nil {
 			t.Fatal(err)

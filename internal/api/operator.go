@@ -59,7 +59,7 @@ func (a *API) accountAnswer(ctx context.Context, acc *pennypost.Account) (operat
 	}, err
 }
 
-// serverItem adds what the server used to the server.
+// operatorServer adds what the server used to the server.
 func (a *API) operatorServer(ctx context.Context, s *pennypost.Server) (operatorServer, error) {
 	used, err := a.conf.Accounts.Usage(ctx, s.AccountID, s.ID)
 	return operatorServer{
@@ -69,8 +69,8 @@ func (a *API) operatorServer(ctx context.Context, s *pennypost.Server) (operator
 	}, err
 }
 
-func (c *call) account() pennypost.AccountID { return pennypost.AccountID(c.id(0)) }
-func (c *call) server() pennypost.ServerID   { return pennypost.ServerID(c.id(0)) }
+func (c *call) account() pennypost.AccountID { return pennypost.AccountID(c.id()) }
+func (c *call) server() pennypost.ServerID   { return pennypost.ServerID(c.id()) }
 
 type operatorAccountList struct {
 	TotalCount int
@@ -101,11 +101,17 @@ func (c *call) accountInput() (*account.AccountInput, error) {
 	if isEmpty(c.body) {
 		return nil, nil //nolint:nilnil // nil is how account is told that there was no body
 	}
-	var w account.AccountInput
+	var w struct {
+		Name, Plan         *string
+		MonthlyLimit       *int64
+		Pending, NoDeletes *bool
+	}
 	if err := decode(c.body, &w); err != nil {
 		return nil, err
 	}
-	return &w, nil
+	return &account.AccountInput{
+		Name: w.Name, Plan: w.Plan, MonthlyLimit: w.MonthlyLimit, Pending: w.Pending, NoDeletes: w.NoDeletes,
+	}, nil
 }
 
 // createAccount is POST /operator/accounts.

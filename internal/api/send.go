@@ -25,7 +25,7 @@ const maxBatch = 500
 type wireMessage struct {
 	From, To, Cc, Bcc, ReplyTo string
 	Subject                    string
-	HtmlBody, TextBody         string //nolint:revive // named as on the wire
+	HtmlBody, TextBody         string
 	Tag                        string
 	Headers                    []wireHeader
 	TrackOpens                 *bool

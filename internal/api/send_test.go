@@ -592,7 +592,8 @@ func TestInjection(t *testing.T) {
 			seen := map[string]bool{}
 			for _, f := range parsed.Header {
 				name := strings.ToLower(f.Name)
-				if !slices.Contains(allowed, name) && !(field == "header name" && strings.HasPrefix(name, "x-a")) || seen[name] {
+				known := slices.Contains(allowed, name) || field == "header name" && strings.HasPrefix(name, "x-a")
+				if !known || seen[name] {
 					t.Errorf("%s with %q: header field %s", field, p, f.Name)
 				}
 				seen[name] = true

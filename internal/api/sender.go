@@ -63,7 +63,7 @@ func (a *API) listSenders(ctx context.Context, c *call) (any, error) {
 	return list, nil
 }
 
-func (c *call) sender() pennypost.SenderID { return pennypost.SenderID(c.id(0)) }
+func (c *call) sender() pennypost.SenderID { return pennypost.SenderID(c.id()) }
 
 // senderInput is nil when there is no body. Request and answer name two fields
 // differently.

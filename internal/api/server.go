@@ -21,18 +21,18 @@ const (
 type wireServer struct {
 	ID                         pennypost.ServerID
 	Name                       string
-	ApiTokens                  []string //nolint:revive // named as on the wire
+	ApiTokens                  []string
 	Color                      string
-	SmtpApiActivated           bool //nolint:revive // named as on the wire
+	SmtpApiActivated           bool
 	RawEmailEnabled            bool
 	DeliveryType               string
 	ServerLink                 string
 	InboundAddress             string
-	InboundHookUrl             string //nolint:revive // named as on the wire
-	BounceHookUrl              string //nolint:revive // named as on the wire
-	OpenHookUrl                string //nolint:revive // named as on the wire
-	DeliveryHookUrl            string //nolint:revive // named as on the wire
-	ClickHookUrl               string //nolint:revive // named as on the wire
+	InboundHookUrl             string
+	BounceHookUrl              string
+	OpenHookUrl                string
+	DeliveryHookUrl            string
+	ClickHookUrl               string
 	PostFirstOpenOnly          bool
 	InboundDomain              string
 	InboundHash                string
@@ -40,8 +40,8 @@ type wireServer struct {
 	TrackOpens                 bool
 	TrackLinks                 pennypost.TrackLinks
 	IncludeBounceContentInHook bool
-	EnableSmtpApiErrorHooks    bool //nolint:revive // named as on the wire
-	SmtpApiTokenAuth           bool //nolint:revive // as its neighbours
+	EnableSmtpApiErrorHooks    bool
+	SmtpApiTokenAuth           bool
 	SmtpRejection              pennypost.SMTPRejection
 }
 
@@ -74,21 +74,21 @@ func deliveryType(sandbox bool) string {
 // wireServerInput is the body of create and edit.
 type wireServerInput struct {
 	Name, Color, DeliveryType  *string
-	SmtpApiActivated           *bool //nolint:revive // named as on the wire
+	SmtpApiActivated           *bool
 	RawEmailEnabled            *bool
-	InboundHookUrl             *string //nolint:revive // named as on the wire
-	BounceHookUrl              *string //nolint:revive // named as on the wire
-	OpenHookUrl                *string //nolint:revive // named as on the wire
-	DeliveryHookUrl            *string //nolint:revive // named as on the wire
-	ClickHookUrl               *string //nolint:revive // named as on the wire
+	InboundHookUrl             *string
+	BounceHookUrl              *string
+	OpenHookUrl                *string
+	DeliveryHookUrl            *string
+	ClickHookUrl               *string
 	PostFirstOpenOnly          *bool
 	InboundDomain              *string
 	InboundSpamThreshold       *int64
 	TrackOpens                 *bool
 	TrackLinks                 *string
 	IncludeBounceContentInHook *bool
-	EnableSmtpApiErrorHooks    *bool //nolint:revive // named as on the wire
-	SmtpApiTokenAuth           *bool //nolint:revive // as its neighbours
+	EnableSmtpApiErrorHooks    *bool
+	SmtpApiTokenAuth           *bool
 	SmtpRejection              *string
 }
 
@@ -137,12 +137,12 @@ func (a *API) editOwnServer(ctx context.Context, c *call) (any, error) {
 
 // getServer is GET /servers/{id}.
 func (a *API) getServer(ctx context.Context, c *call) (any, error) {
-	return a.serverAnswer(a.conf.Accounts.Server(ctx, c.who.AccountID, pennypost.ServerID(c.id(0))))
+	return a.serverAnswer(a.conf.Accounts.Server(ctx, c.who.AccountID, pennypost.ServerID(c.id())))
 }
 
 // editServer is PUT /servers/{id}.
 func (a *API) editServer(ctx context.Context, c *call) (any, error) {
-	return a.editServerOf(ctx, c, pennypost.ServerID(c.id(0)))
+	return a.editServerOf(ctx, c, pennypost.ServerID(c.id()))
 }
 
 func (a *API) editServerOf(ctx context.Context, c *call, id pennypost.ServerID) (any, error) {
@@ -186,7 +186,7 @@ func (a *API) listServers(ctx context.Context, c *call) (any, error) {
 
 // deleteServer is DELETE /servers/{id}.
 func (a *API) deleteServer(ctx context.Context, c *call) (any, error) {
-	s, err := a.conf.Accounts.DeleteServer(ctx, c.who.AccountID, pennypost.ServerID(c.id(0)))
+	s, err := a.conf.Accounts.DeleteServer(ctx, c.who.AccountID, pennypost.ServerID(c.id()))
 	if err != nil {
 		return nil, err
 	}

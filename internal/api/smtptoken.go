@@ -17,7 +17,7 @@ type smtpTokenItem struct {
 	AccessKey     string
 	CreatedAt     string
 	LastUsedAt    *string
-	LastUsedIp    *string //nolint:revive // as the contract writes such names
+	LastUsedIp    *string
 	RevokedAt     *string
 }
 
@@ -57,14 +57,14 @@ func (a *API) smtpTokenAnswer(t *account.NewSMTPToken, err error) (any, error) {
 // What follows it in the path is given too.
 func (c *call) tokenServer() (server pennypost.ServerID, rest []string) {
 	if c.who.Kind == pennypost.CallerAccount {
-		return pennypost.ServerID(c.id(0)), c.ids[1:]
+		return pennypost.ServerID(c.id()), c.ids[1:]
 	}
 	return c.who.ServerID, c.ids
 }
 
 type smtpTokenList struct {
 	TotalCount int
-	SmtpTokens []smtpTokenItem //nolint:revive // as the contract writes such names
+	SmtpTokens []smtpTokenItem
 }
 
 // listSMTPTokens is GET /smtp-tokens.

@@ -22,8 +22,9 @@ type mailing struct {
 
 // MailAllowed tells, before a message is sent, whether it could be accepted: a
 // *pennypost.Error says that the credential was revoked, that server or
-// account are suspended or SMTP was switched off. What counts is CheckAccept;
-// this one may be a second behind when another node made the change.
+// account are suspended, SMTP was switched off or the stream archived. What
+// counts is what is checked when the message is stored; this may be a second
+// behind when another node made the change, some seconds for a stream.
 func (a *Auth) MailAllowed(ctx context.Context, c pennypost.Caller) error {
 	if c.Kind != pennypost.CallerSMTP {
 		return nil
@@ -37,8 +38,10 @@ func (a *Auth) MailAllowed(ctx context.Context, c pennypost.Caller) error {
 		return m.err
 	}
 	err := a.store.View(ctx, func(tx *store.Tx) error {
-		_, err := a.CheckAccept(ctx, tx, c)
-		return err
+		if _, err := a.CheckAccept(ctx, tx, c); err != nil {
+			return err
+		}
+		return checkStream(ctx, tx, c)
 	})
 	var refusal *pennypost.Error
 	if err != nil && !errors.As(err, &refusal) {
@@ -50,6 +53,22 @@ func (a *Auth) MailAllowed(ctx context.Context, c pennypost.Caller) error {
 		a.mailing.put(c.TokenID, mailing{err: err, until: now.Add(rememberFor)})
 	}
 	return err
+}
+
+// checkStream refuses a token whose stream takes no mail any more
+// (contract/streams.md §4).
+func checkStream(ctx context.Context, tx *store.Tx, c pennypost.Caller) error {
+	if c.Stream == "" {
+		return nil
+	}
+	s, err := tx.Stream(ctx, c.ServerID, c.Stream)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err != nil || !s.ArchivedAt.IsZero() {
+		return pennypost.Refuse(pennypost.CodeStreamUnknown, "The stream provided: '%s' does not exist on this server.", c.Stream)
+	}
+	return nil
 }
 
 // CheckAccept reads, inside the transaction that stores a message, whether the

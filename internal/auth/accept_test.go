@@ -137,6 +137,17 @@ func TestCheckAccept(t *testing.T) { // S-069, S-070
 	w.wantCode(t, api, 10, serverText)
 }
 
+func TestStreamGone(t *testing.T) { // S-070
+	w := newWorld(t)
+	c := w.smtpCaller(t)
+	w.wantAccepted(t, c)
+	c.Stream, c.TokenID = "gone", w.smtpCaller(t).TokenID
+	var e *pennypost.Error
+	if err := w.MailAllowed(t.Context(), c); !errors.As(err, &e) || e.Code != 1235 || e.Text != "The stream provided: 'gone' does not exist on this server." {
+		t.Errorf("MAIL: %v", err)
+	}
+}
+
 func TestAPITokenOverSMTPSwitchedOff(t *testing.T) {
 	w := newWorld(t)
 	token, _ := w.apiToken(t, w.account, w.server)

@@ -84,7 +84,7 @@ func (a *Auth) find(ctx context.Context, tx *store.Tx, smtp bool, secret string)
 			return nil, err
 		}
 	}
-	return found, nil //nolint:nilnil // private: nil is what the caller decides on
+	return found, nil
 }
 
 // use is the latest use of a token that the database does not know yet.

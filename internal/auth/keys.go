@@ -130,7 +130,7 @@ func (m *masterKey) hash(purpose, secret string) []byte {
 	if !ok {
 		key, _ = m.hashing.LoadOrStore(purpose, m.derive("hash "+purpose))
 	}
-	h := hmac.New(sha256.New, key.([]byte)) //nolint:errcheck // nothing else is stored
+	h := hmac.New(sha256.New, key.([]byte))
 	h.Write([]byte(secret))
 	return h.Sum(nil)
 }

@@ -67,7 +67,7 @@ func NewAccessKey(server pennypost.ServerID, stream pennypost.StreamID, typ penn
 // system has no randomness the program ends.
 func random64(n int) string {
 	b := make([]byte, n)
-	_, _ = rand.Read(b) //nolint:errcheck // documented never to return an error
+	_, _ = rand.Read(b)
 	for i, c := range b {
 		b[i] = alphabet64[c&63]
 	}

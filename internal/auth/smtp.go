@@ -210,7 +210,7 @@ func (a *Auth) refuse(ctx context.Context, l *login, ip netip.Addr, why string) 
 	}
 	var guess maphash.Hash
 	guess.SetSeed(a.seed)
-	_, _ = guess.WriteString(l.user + "\x00" + l.password) //nolint:errcheck // never fails
+	_, _ = guess.WriteString(l.user + "\x00" + l.password)
 	if a.throttle.failed(ip, l.user, guess.Sum64()) {
 		a.log.WarnContext(ctx, "SMTP logins slowed down", "ip", ip.Unmap().String())
 	}

@@ -98,6 +98,10 @@ func newWorld(t *testing.T) *world {
 				return err
 			}
 			*to.account, *to.server = a.ID, s.ID
+			out := &pennypost.Stream{ServerID: s.ID, ID: pennypost.StreamOutbound, Type: pennypost.StreamTransactional, Name: "Out"}
+			if err := tx.AddStream(ctx, out); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -21,28 +21,28 @@ func (d *Deliverer) handle(ctx context.Context, l *line, w *queue.Worker, t *que
 	defer func() {
 		if p := recover(); p != nil {
 			l.drop()
-			d.panicked(ctx, w, t, p)
+			d.panicked(ctx, t, p)
 		}
 	}()
 	if !d.c.Store.LeaseOK() {
-		d.lost(w)
+		d.lost(t)
 		return
 	}
 	k, err := d.open(ctx, t)
 	if err != nil {
-		d.unopened(ctx, w, t, k, err)
+		d.unopened(ctx, t, k, err)
 		return
 	}
 	defer d.close(k)
 	switch {
 	case k.rcpt.State.Final():
 		d.c.Log.WarnContext(ctx, "job of a recipient that is done", "message_id", k.rcpt.MessageID, "state", k.rcpt.State)
-		d.finish(ctx, w, k)
-	case d.isSuspended(k.m.ServerID) && d.hold(ctx, w, k):
+		d.finish(ctx, k)
+	case d.isSuspended(k.m.ServerID) && d.hold(ctx, k):
 	case !d.c.Now().Before(d.end(ctx, k)):
-		d.expire(ctx, w, k)
+		d.expire(ctx, k)
 	case k.m.Sandbox:
-		d.deliverNowhere(ctx, w, k)
+		d.deliverNowhere(ctx, k)
 	default:
 		d.attempt(ctx, l, w, k)
 	}
@@ -53,13 +53,13 @@ func (d *Deliverer) attempt(ctx context.Context, l *line, w *queue.Worker, k *le
 	began := d.c.Now()
 	fields, err := d.signature(ctx, k)
 	if err != nil {
-		d.unsigned(ctx, w, k, err)
+		d.unsigned(ctx, k, err)
 		return
 	}
 	signed := d.c.Now()
 	t := l.send(ctx, k.rcpt.Address.Domain(), d.envelope(k, fields))
 	t.phases = append([]pennypost.PhaseTime{{Phase: "sign", Took: signed.Sub(began)}}, t.phases...)
-	if t.err != nil && d.untold(ctx, w, k, &t) {
+	if t.err != nil && d.untold(ctx, k, &t) {
 		return
 	}
 	r := judge(&t)
@@ -71,7 +71,7 @@ func (d *Deliverer) attempt(ctx context.Context, l *line, w *queue.Worker, k *le
 	if r.outcome == pennypost.OutcomeDeferred || k.loaded && k.m.Recipients > 1 {
 		r.fields = k.shared.unkept(fields)
 	}
-	d.note(ctx, w, k, &r)
+	l.noteLater(ctx, w, k, &r)
 }
 
 // unkept gives the signature if it is not in the store yet.
@@ -86,16 +86,16 @@ func (s *Shared) unkept(fields []byte) []byte {
 }
 
 // untold handles what is no outcome of an attempt, and tells whether it did.
-func (d *Deliverer) untold(ctx context.Context, w *queue.Worker, k *letter, t *talk) bool {
+func (d *Deliverer) untold(ctx context.Context, k *letter, t *talk) bool {
 	var broke *smtpc.Error
 	ambiguous := errors.As(t.err, &broke) && broke.Ambiguous
 	switch {
 	case errors.Is(t.err, errLease):
-		d.lost(w)
+		d.lost(k.task)
 	case errors.Is(t.err, smtpc.ErrContent), errors.Is(t.err, smtpc.ErrPath):
-		d.quarantine(ctx, w, k, "unfit-content", t.err)
+		d.quarantine(ctx, k, "unfit-content", t.err)
 	case ctx.Err() != nil && !ambiguous:
-		w.Return()
+		k.task.Return()
 	default:
 		return false
 	}
@@ -119,42 +119,42 @@ func (d *Deliverer) tellLane(w *queue.Worker, t *talk, r *result, began time.Tim
 
 // unsigned handles a message that could not be signed. That is our fault, so
 // that it never ends the message.
-func (d *Deliverer) unsigned(ctx context.Context, w *queue.Worker, k *letter, err error) {
+func (d *Deliverer) unsigned(ctx context.Context, k *letter, err error) {
 	switch {
 	case ctx.Err() != nil:
-		w.Return()
+		k.task.Return()
 		return
 	case errors.Is(err, dkim.ErrMessage):
-		d.quarantine(ctx, w, k, "unfit-content", err)
+		d.quarantine(ctx, k, "unfit-content", err)
 		return
 	}
 	d.c.Log.ErrorContext(ctx, "message cannot be signed", "message_id", k.rcpt.MessageID, "domain", k.m.SignDomain, "err", err)
-	d.deferOwn(ctx, w, k, "unsigned", "the message could not be signed")
+	d.deferOwn(ctx, k, "unsigned", "the message could not be signed")
 }
 
 // deferOwn tries a letter again later because of a fault of our own.
-func (d *Deliverer) deferOwn(ctx context.Context, w *queue.Worker, k *letter, rule, text string) {
+func (d *Deliverer) deferOwn(ctx context.Context, k *letter, rule, text string) {
 	r := result{
 		outcome: pennypost.OutcomeDeferred, quiet: true, text: ours + "4.3.0 " + text,
 		verdict: bounce.Verdict{Class: bounce.Deferred, Type: bounce.Transient, Final: bounce.SoftBounce, Rule: rule},
 	}
 	r.next = d.c.Now().Add(Backoff(min(k.rcpt.Attempts+1, 4), d.c.Rand()))
-	d.note(ctx, w, k, &r)
+	d.note(ctx, k, &r)
 }
 
 // deliverNowhere is what a sandbox does: all but the network.
-func (d *Deliverer) deliverNowhere(ctx context.Context, w *queue.Worker, k *letter) {
+func (d *Deliverer) deliverNowhere(ctx context.Context, k *letter) {
 	now := d.c.Now()
 	reply := &smtpc.Reply{Code: 250, Enhanced: "2.0.0", Lines: []string{"2.0.0 OK sandbox"}, Phase: smtpc.PhaseDot}
 	t := talk{reply: reply, host: sandboxDest, info: smtpc.Info{IP: "127.0.0.1"}}
 	r := judgeReply(reply)
 	r.verdict.Rule = sandboxDest
 	r.record(k, &t, now, now)
-	d.note(ctx, w, k, &r)
+	d.note(ctx, k, &r)
 }
 
 // expire ends a letter whose time is up.
-func (d *Deliverer) expire(ctx context.Context, w *queue.Worker, k *letter) {
+func (d *Deliverer) expire(ctx context.Context, k *letter) {
 	var last *pennypost.Attempt
 	err := d.patiently(ctx, func() error {
 		return d.c.Store.View(ctx, func(tx *store.Tx) error {
@@ -168,41 +168,41 @@ func (d *Deliverer) expire(ctx context.Context, w *queue.Worker, k *letter) {
 		})
 	})
 	if ctx.Err() != nil {
-		w.Return()
+		k.task.Return()
 		return
 	}
 	if err != nil {
 		d.c.Log.ErrorContext(ctx, "attempts of an expired message cannot be read", "message_id", k.rcpt.MessageID, "err", err)
 	}
 	r := expired(k, last)
-	d.note(ctx, w, k, &r)
+	d.note(ctx, k, &r)
 }
 
 // unopened handles a job whose letter could not be loaded.
-func (d *Deliverer) unopened(ctx context.Context, w *queue.Worker, t *queue.Task, k *letter, err error) {
+func (d *Deliverer) unopened(ctx context.Context, t *queue.Task, k *letter, err error) {
 	log := d.c.Log.With("job", t.Job.ID)
 	switch {
 	case ctx.Err() != nil:
-		w.Return()
+		t.Return()
 	case errors.Is(err, errGone):
 		log.WarnContext(ctx, "job without message", "message_id", k.rcpt.MessageID)
-		d.finish(ctx, w, k)
+		d.finish(ctx, k)
 	case k != nil && errors.Is(err, store.ErrDamaged):
-		d.quarantine(ctx, w, k, "damaged", err)
+		d.quarantine(ctx, k, "damaged", err)
 	case !d.c.Store.LeaseOK():
-		d.lost(w)
+		d.lost(t)
 	default:
 		// The job stays with this session, and is tried again by the next one.
 		log.ErrorContext(ctx, "job cannot be loaded", "err", err)
 		d.met.unrecorded.Add(1)
-		w.Done()
+		t.Done()
 	}
 }
 
 // lost drops a task whose lease is over: another session has it.
-func (d *Deliverer) lost(w *queue.Worker) {
+func (d *Deliverer) lost(t *queue.Task) {
 	d.met.leaseLost.Add(1)
-	w.Done()
+	t.Done()
 }
 
 // maxPanics is after how many panics in a row a message is quarantined.
@@ -212,17 +212,17 @@ const panicRule = "panic-"
 
 // panicked puts a message aside that broke the worker. How often it did is
 // kept in the recipient's rule, so that it survives the process.
-func (d *Deliverer) panicked(ctx context.Context, w *queue.Worker, t *queue.Task, p any) {
+func (d *Deliverer) panicked(ctx context.Context, t *queue.Task, p any) {
 	d.met.panics.Add(1)
 	defer func() {
 		if again := recover(); again != nil {
 			d.c.Log.ErrorContext(ctx, "panic after a panic", "job", t.Job.ID, "panic", again)
-			w.Return()
+			t.Return()
 		}
 	}()
 	d.c.Log.ErrorContext(ctx, "attempt panicked", "job", t.Job.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	id, n, err := store.ParseJobRef(t.Job.Ref)
-	k := &letter{job: t.Job}
+	k := &letter{task: t, job: t.Job}
 	if err == nil {
 		err = d.patiently(ctx, func() error {
 			return d.c.Store.View(ctx, func(tx *store.Tx) error {
@@ -235,16 +235,16 @@ func (d *Deliverer) panicked(ctx context.Context, w *queue.Worker, t *queue.Task
 		})
 	}
 	if err != nil || k.rcpt.State.Final() {
-		w.Done()
+		t.Done()
 		return
 	}
 	if k.rcpt.Rule == fmt.Sprint(panicRule, maxPanics-1) {
-		d.quarantine(ctx, w, k, "panic", fmt.Errorf("panic: %v", p))
+		d.quarantine(ctx, k, "panic", fmt.Errorf("panic: %v", p))
 		return
 	}
 	before := 0
 	if s, ok := strings.CutPrefix(k.rcpt.Rule, panicRule); ok && len(s) == 1 {
 		before = int(s[0] - '0')
 	}
-	d.deferOwn(ctx, w, k, fmt.Sprint(panicRule, before+1), "the attempt broke off by a fault of ours")
+	d.deferOwn(ctx, k, fmt.Sprint(panicRule, before+1), "the attempt broke off by a fault of ours")
 }

@@ -180,7 +180,7 @@ func (d *Deliverer) lane(ctx context.Context, dest string) (string, time.Time) {
 
 // work is one worker of a lane.
 func (d *Deliverer) work(ctx context.Context, w *queue.Worker) {
-	l := &line{d: d}
+	l := &line{d: d, notes: make(chan struct{}, maxNotes)}
 	defer l.hangUp(ctx)
 	for t := w.Next(d.c.IdleFor); t != nil; t = w.Next(d.c.IdleFor) {
 		d.handle(ctx, l, w, t)

@@ -3,13 +3,11 @@ package deliver
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"pennypost"
 	"pennypost/internal/bounce"
 	"pennypost/internal/event"
-	"pennypost/internal/queue"
 	"pennypost/internal/store"
 )
 
@@ -72,7 +70,7 @@ func (d *Deliverer) isSuspended(id pennypost.ServerID) bool {
 // hold puts a letter of a suspended server aside. The transaction looks again:
 // what it holds after the end of the suspension nobody would release. False:
 // the suspension has ended, and the letter is to go.
-func (d *Deliverer) hold(ctx context.Context, w *queue.Worker, k *letter) bool {
+func (d *Deliverer) hold(ctx context.Context, k *letter) bool {
 	r := result{outcome: pennypost.OutcomeHeld, verdict: bounce.Verdict{Rule: "suspended"}}
 	active := false
 	err := d.persist(ctx, func(tx *store.Tx) error {
@@ -102,7 +100,7 @@ func (d *Deliverer) hold(ctx context.Context, w *queue.Worker, k *letter) bool {
 	if err == nil && !active {
 		return false
 	}
-	d.ended(ctx, w, k, &r, err)
+	d.ended(ctx, k, &r, err)
 	return true
 }
 
@@ -246,5 +244,3 @@ func (d *Deliverer) discardOne(ctx context.Context, tx *store.Tx, job *pennypost
 	}
 	return event.Record(ctx, tx, bounced(k, &r, bounce.Unknown, r.text, tx.Now()))
 }
-
-var _ = strconv.Itoa

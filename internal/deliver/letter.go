@@ -13,6 +13,7 @@ import (
 
 // A letter is one recipient's copy of a message, ready to be tried.
 type letter struct {
+	task    *queue.Task
 	job     pennypost.Job
 	m       *pennypost.Message
 	rcpt    pennypost.Recipient
@@ -29,13 +30,13 @@ var errGone = errors.New("message of the job is gone")
 // the store. Close ends its use.
 func (d *Deliverer) open(ctx context.Context, t *queue.Task) (*letter, error) {
 	if f, ok := t.Payload.(*Fresh); ok {
-		return &letter{job: t.Job, m: f.Message, rcpt: f.Recipient, content: f.Content, shared: f.Shared}, nil
+		return &letter{task: t, job: t.Job, m: f.Message, rcpt: f.Recipient, content: f.Content, shared: f.Shared}, nil
 	}
 	id, n, err := store.ParseJobRef(t.Job.Ref)
 	if err != nil {
 		return nil, fmt.Errorf("job %d: %w", t.Job.ID, err)
 	}
-	k := &letter{job: t.Job, rcpt: pennypost.Recipient{MessageID: id, N: n}, loaded: true}
+	k := &letter{task: t, job: t.Job, rcpt: pennypost.Recipient{MessageID: id, N: n}, loaded: true}
 	if err := d.patiently(ctx, func() error { return d.load(ctx, k) }); err != nil {
 		d.close(k)
 		return k, err
@@ -57,47 +58,59 @@ func (d *Deliverer) close(k *letter) {
 // load reads a letter. The content of a large message waits for its turn, so
 // that any number of them fits the memory.
 func (d *Deliverer) load(ctx context.Context, k *letter) error {
-	id := k.rcpt.MessageID
 	var fields []byte
-	err := d.c.Store.View(ctx, func(tx *store.Tx) error {
-		rcpt, err := tx.Recipient(ctx, id, k.rcpt.N)
-		if err != nil {
+	read := func(tx *store.Tx) (err error) {
+		fields, err = k.read(ctx, tx)
+		return err
+	}
+	err := d.c.Store.View(ctx, read)
+	if errors.Is(err, errLarge) {
+		size := min(k.m.Size, maxLarge)
+		if err := d.large.Acquire(ctx, size); err != nil {
 			return err
 		}
-		k.rcpt = *rcpt
-		k.m, err = tx.AnyMessage(ctx, id)
-		return err
-	})
+		k.large = size
+		err = d.c.Store.View(ctx, read)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return errGone
 	}
 	if err != nil {
 		return err
 	}
-	if k.m.Size > largeFrom && k.large == 0 {
-		size := min(k.m.Size, maxLarge)
-		if err := d.large.Acquire(ctx, size); err != nil {
-			return err
-		}
-		k.large = size
-	}
-	err = d.c.Store.View(ctx, func(tx *store.Tx) error {
-		var err error
-		if k.content, err = tx.Content(ctx, id); err != nil {
-			return err
-		}
-		fields, err = tx.Signature(ctx, id)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	k.shared = d.share(id)
+	k.shared = d.share(k.rcpt.MessageID)
 	k.shared.offer(fields)
 	return nil
+}
+
+// errLarge says that there must be room for the content first.
+var errLarge = errors.New("content is large")
+
+// read reads all of a letter, and the signature if there may be one.
+func (k *letter) read(ctx context.Context, tx *store.Tx) (fields []byte, err error) {
+	id := k.rcpt.MessageID
+	rcpt, err := tx.Recipient(ctx, id, k.rcpt.N)
+	if err != nil {
+		return nil, err
+	}
+	k.rcpt = *rcpt
+	if k.m, err = tx.AnyMessage(ctx, id); err != nil {
+		return nil, err
+	}
+	if k.m.Size > largeFrom && k.large == 0 {
+		return nil, errLarge
+	}
+	if k.content, err = tx.Content(ctx, id); err != nil {
+		return nil, err
+	}
+	if k.job.Attempt == 0 && k.m.Recipients == 1 {
+		return nil, nil
+	}
+	fields, err = tx.Signature(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return fields, err
 }
 
 // offer hands over a signature from the store.

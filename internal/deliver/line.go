@@ -22,8 +22,10 @@ type line struct {
 	d      *Deliverer
 	client *smtpc.Client // nil: none
 	host   string
+	addr   netip.Addr
 	since  time.Time
-	sent   int // messages begun on it
+	sent   int           // messages begun on it
+	notes  chan struct{} // one token per result on its way to the disk
 }
 
 // A talk is what was said, or why nothing was. Either reply or err is set.
@@ -70,7 +72,7 @@ func (l *line) drop() {
 	if l.client != nil {
 		_ = l.client.Close() //nolint:errcheck // nothing depends on it any more
 	}
-	*l = line{d: l.d}
+	*l = line{d: l.d, notes: l.notes}
 }
 
 // send hands a message over: on the kept connection if it fits, else on a new
@@ -82,8 +84,8 @@ func (l *line) send(ctx context.Context, domain string, e *smtpc.Envelope) talk 
 		return talk{err: err}
 	}
 	took := l.d.c.Now().Sub(asked)
-	if l.fits(route) {
-		t := l.say(ctx, e)
+	if host, ok := l.fits(ctx, route); ok {
+		t := l.say(ctx, host, e)
 		if !errors.Is(t.err, smtpc.ErrStale) && !errors.Is(t.err, smtpc.ErrBroken) {
 			return t
 		}
@@ -95,11 +97,19 @@ func (l *line) send(ctx context.Context, domain string, e *smtpc.Envelope) talk 
 	return t
 }
 
-// fits tells whether the kept connection is one for the domain.
-func (l *line) fits(route *mx.Route) bool {
-	return l.client != nil && l.client.Reusable() && l.sent < l.d.c.Messages &&
-		l.d.c.Now().Sub(l.since) < l.d.c.KeepFor &&
-		slices.ContainsFunc(route.Hosts, func(h mx.Host) bool { return h.Name == l.host })
+// fits tells whether the kept connection is one for the domain, and for which
+// of its hosts: one by that name, or the most preferred one if it has the same
+// address, as the hosts of a provider's customers do.
+func (l *line) fits(ctx context.Context, route *mx.Route) (string, bool) {
+	if l.client == nil || !l.client.Reusable() || l.sent >= l.d.c.Messages || l.d.c.Now().Sub(l.since) >= l.d.c.KeepFor {
+		return "", false
+	}
+	if slices.ContainsFunc(route.Hosts, func(h mx.Host) bool { return h.Name == l.host }) {
+		return l.host, true
+	}
+	first := route.Hosts[0].Name
+	addrs, err := l.d.c.Finder.Addrs(ctx, first)
+	return first, err == nil && slices.Contains(addrs, l.addr)
 }
 
 // A round is what the hosts said that did not decide.
@@ -181,7 +191,8 @@ func (l *line) call(ctx context.Context, host string, addrs []netip.Addr, e *smt
 		return talk{host: host, err: err, info: info}, rest
 	}
 	l.client, l.host, l.since = client, host, l.d.c.Now()
-	return l.say(ctx, e), rest
+	l.addr, _ = netip.ParseAddr(info.IP) //nolint:errcheck // none fits nothing
+	return l.say(ctx, host, e), rest
 }
 
 // maxConversation is how much of the dialogue is kept with an attempt.
@@ -193,11 +204,16 @@ func (d *Deliverer) smtp() smtpc.Config {
 	}
 }
 
-// say sends on the connection at hand.
-func (l *line) say(ctx context.Context, e *smtpc.Envelope) talk {
+// say sends on the connection at hand to a host, under whose name it may not
+// have been made.
+func (l *line) say(ctx context.Context, host string, e *smtpc.Envelope) talk {
 	l.sent++
 	reply, err := l.client.Send(ctx, e)
-	return talk{reply: reply, err: err, host: l.host, info: l.client.Info()}
+	t := talk{reply: reply, err: err, host: host, info: l.client.Info()}
+	if host != l.host && t.info.TLS != "" {
+		t.info.TLSNote += " (as " + l.host + ")"
+	}
+	return t
 }
 
 // decides tells whether the answer is that of the site. Before RCPT another

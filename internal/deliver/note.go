@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -13,10 +14,33 @@ import (
 	"pennypost/internal/store"
 )
 
-// note writes a result (style.md §2, Tx 2) and ends the task.
-func (d *Deliverer) note(ctx context.Context, w *queue.Worker, k *letter, r *result) {
+// maxNotes is how many results of one connection may be on their way to the
+// disk while it goes on. Each is a message that is delivered again if the
+// process is killed just then.
+const maxNotes = 4
+
+// noteLater writes a result while the connection takes the next message: the
+// other side does not wait for our disk.
+func (l *line) noteLater(ctx context.Context, w *queue.Worker, k *letter, r *result) {
+	l.notes <- struct{}{}
+	w.Detach(ctx, func() {
+		defer func() { <-l.notes }()
+		l.d.note(ctx, k, r)
+	})
+}
+
+// note writes a result (style.md §2, Tx 2) and ends the task. If that panics
+// the job stays with this session: the message may have been delivered, and is
+// not sent again at once for a fault of ours.
+func (d *Deliverer) note(ctx context.Context, k *letter, r *result) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.met.panics.Add(1)
+			d.ended(ctx, k, r, fmt.Errorf("panic: %v", p))
+		}
+	}()
 	err := d.persist(ctx, func(tx *store.Tx) error { return d.write(ctx, tx, k, r) })
-	d.ended(ctx, w, k, r, err)
+	d.ended(ctx, k, r, err)
 }
 
 // write is the transaction. The job comes first: whose lease is lost writes
@@ -198,9 +222,9 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // ended ends the task after its result was written, or could not be.
-func (d *Deliverer) ended(ctx context.Context, w *queue.Worker, k *letter, r *result, err error) {
+func (d *Deliverer) ended(ctx context.Context, k *letter, r *result, err error) {
 	if errors.Is(err, store.ErrLeaseLost) {
-		d.lost(w)
+		d.lost(k.task)
 		return
 	}
 	if err != nil {
@@ -208,16 +232,16 @@ func (d *Deliverer) ended(ctx context.Context, w *queue.Worker, k *letter, r *re
 		d.c.Log.ErrorContext(ctx, "result of an attempt could not be recorded",
 			"message_id", k.rcpt.MessageID, "outcome", r.outcome.String(), "err", err)
 		d.met.unrecorded.Add(1)
-		w.Done()
+		k.task.Done()
 		return
 	}
 	d.count(k, r)
 	d.log(ctx, k, r)
 	if r.next.IsZero() {
-		w.Done()
+		k.task.Done()
 		return
 	}
-	w.PutBack(r.next)
+	k.task.PutBack(r.next)
 }
 
 func (d *Deliverer) log(ctx context.Context, k *letter, r *result) {
@@ -228,21 +252,21 @@ func (d *Deliverer) log(ctx context.Context, k *letter, r *result) {
 	if r.attempt != nil {
 		code, host = r.attempt.Code, r.attempt.Host
 	}
-	d.c.Log.InfoContext(ctx, r.outcome.String(), "message_id", k.rcpt.MessageID, "server", int64(k.m.ServerID),
+	d.c.Log.InfoContext(ctx, r.outcome.String(), "message_id", k.rcpt.MessageID, "server", int64(k.job.Tenant),
 		"domain", k.rcpt.Address.Domain(), "attempt", k.rcpt.Attempts+1, "code", code, "host", host, "rule", r.verdict.Rule)
 }
 
 // finish ends a job with which nothing is to be done.
-func (d *Deliverer) finish(ctx context.Context, w *queue.Worker, k *letter) {
+func (d *Deliverer) finish(ctx context.Context, k *letter) {
 	err := d.persist(ctx, func(tx *store.Tx) error { return tx.FinishJob(ctx, k.job.ID) })
 	if err != nil && !errors.Is(err, store.ErrLeaseLost) {
 		d.c.Log.ErrorContext(ctx, "job could not be finished", "job", k.job.ID, "err", err)
 	}
-	w.Done()
+	k.task.Done()
 }
 
 // quarantine takes a letter out of delivery until a person has looked at it.
-func (d *Deliverer) quarantine(ctx context.Context, w *queue.Worker, k *letter, rule string, why error) {
+func (d *Deliverer) quarantine(ctx context.Context, k *letter, rule string, why error) {
 	d.c.Log.ErrorContext(ctx, "message quarantined", "message_id", k.rcpt.MessageID, "recipient", k.rcpt.N, "rule", rule, "err", why)
 	err := d.persist(ctx, func(tx *store.Tx) error {
 		if err := tx.FinishJob(ctx, k.job.ID); err != nil {
@@ -259,7 +283,7 @@ func (d *Deliverer) quarantine(ctx context.Context, w *queue.Worker, k *letter, 
 	})
 	switch {
 	case errors.Is(err, store.ErrLeaseLost):
-		d.lost(w)
+		d.lost(k.task)
 		return
 	case err != nil:
 		d.c.Log.ErrorContext(ctx, "quarantine could not be recorded", "message_id", k.rcpt.MessageID, "err", err)
@@ -267,7 +291,7 @@ func (d *Deliverer) quarantine(ctx context.Context, w *queue.Worker, k *letter, 
 	default:
 		d.met.outcomes.Add(1, pennypost.OutcomeQuarantined.String())
 	}
-	w.Done()
+	k.task.Done()
 }
 
 // quarantined is the move of a recipient; one whose own row is damaged has no

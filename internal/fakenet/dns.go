@@ -64,7 +64,7 @@ func (d *dnsServer) run(ctx context.Context) error {
 	d.close()
 	wg.Wait()
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the end was asked for
+		return nil // the end was asked for
 	}
 	return errors.Join(packets, streams)
 }
@@ -90,7 +90,7 @@ func (d *dnsServer) packets() error {
 		}
 		if out := d.reply(buf[:n], true); out != nil {
 			// A client that is gone asks again or not at all.
-			_, _ = d.udp.WriteTo(out, from)
+			_, _ = d.udp.WriteTo(out, from) //nolint:errcheck // as above
 		}
 	}
 }

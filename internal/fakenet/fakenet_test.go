@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -350,7 +351,8 @@ func TestDropsAndMutes(t *testing.T) {
 			t.Fatal(err)
 		}
 		line, err := p.r.ReadString('\n')
-		if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
+		var ne net.Error
+		if !errors.As(err, &ne) || !ne.Timeout() {
 			t.Errorf("got %q, %v; want silence", line, err)
 		}
 	}

@@ -72,7 +72,7 @@ func (h *host) serve(c net.Conn) {
 		h.mu.Unlock()
 	}()
 	if h.script.Silent {
-		_, _ = io.Copy(io.Discard, c) // until the client has enough
+		_, _ = io.Copy(io.Discard, c) //nolint:errcheck // until the client has enough
 		return
 	}
 	newSession(h, c).run()

@@ -210,7 +210,7 @@ func (n *Net) Run(ctx context.Context) error {
 	err := n.dns.run(n.ctx)
 	n.shut()
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the end was asked for
+		return nil // the end was asked for
 	}
 	return err
 }

@@ -148,7 +148,7 @@ func (s *session) perform(stage Stage, to string) (Act, error) {
 	case a.Mute:
 		s.refused(stage, to, "")
 		_ = s.w.Flush()                 // what was said before
-		_, _ = io.Copy(io.Discard, s.r) // until the client has enough
+		_, _ = io.Copy(io.Discard, s.r) //nolint:errcheck // until the client has enough
 		return a, errEnd
 	case a.Drop && stage != Dot:
 		s.refused(stage, to, "")

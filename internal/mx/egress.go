@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
+	"time"
 )
 
 // Why an address is not dialled.
@@ -17,15 +19,24 @@ var (
 type egress struct {
 	denied []netip.Prefix
 	global netip.Prefix
-	own    func() []netip.Addr
 	all    bool // private ones too
+
+	own func() []netip.Addr
+	now func() time.Time
+	mu  sync.Mutex
+	// What own said at last: to ask the system takes longer than all else.
+	list  []netip.Addr
+	asked time.Time
 }
+
+// ownFor is how long our addresses are taken to be the same.
+const ownFor = time.Second
 
 // newEgress makes the table from IANA's registries of special-purpose
 // addresses (RFC 6890), as of November 2026, and the multicast ranges. Of IPv6
 // only 2000::/3 is given out for global unicast.
-func newEgress(own func() []netip.Addr, all bool) *egress {
-	e := &egress{own: own, all: all, global: netip.MustParsePrefix("2000::/3")}
+func newEgress(own func() []netip.Addr, all bool, now func() time.Time) *egress {
+	e := &egress{own: own, all: all, now: now, global: netip.MustParsePrefix("2000::/3")}
 	for _, p := range []string{
 		"0.0.0.0/8",       // this network
 		"10.0.0.0/8",      // private
@@ -63,10 +74,24 @@ func (e *egress) check(a netip.Addr) error {
 	if !e.public(a) {
 		return fmt.Errorf("%v: %w", a, ErrPrivate)
 	}
-	if e.own != nil && slices.Contains(e.own(), inner(a)) {
+	if slices.Contains(e.ours(), inner(a)) {
 		return fmt.Errorf("%v: %w", a, ErrOwn)
 	}
 	return nil
+}
+
+// ours gives our own addresses.
+func (e *egress) ours() []netip.Addr {
+	if e.own == nil {
+		return nil
+	}
+	now := e.now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.asked.IsZero() || now.Sub(e.asked) >= ownFor {
+		e.list, e.asked = e.own(), now
+	}
+	return e.list
 }
 
 func (e *egress) public(a netip.Addr) bool {

@@ -43,8 +43,8 @@ type Route struct {
 // FinderConfig says what a Finder works with. Resolver must be set.
 type FinderConfig struct {
 	Resolver *Resolver
-	// Own are the names that we take mail under; OwnAddrs gives the addresses.
-	// It is called often.
+	// Own are the names that we take mail under. OwnAddrs gives the addresses; it
+	// is asked once a second at most.
 	Own      []string
 	OwnAddrs func() []netip.Addr
 	// AllowPrivate lets mail go to any address, private and our own too: for
@@ -75,7 +75,7 @@ func New(c FinderConfig) *Finder {
 		c.Now = c.Resolver.conf.Now
 	}
 	f := &Finder{
-		conf: c, own: make(map[string]bool), egress: newEgress(c.OwnAddrs, c.AllowPrivate),
+		conf: c, own: make(map[string]bool), egress: newEgress(c.OwnAddrs, c.AllowPrivate, c.Now),
 		routes: newLRU[string, *Route](maxRoutes, maxRoutes),
 	}
 	for _, name := range c.Own {
@@ -255,7 +255,7 @@ func (f *Finder) before(ctx context.Context, domain string, hosts []Host) ([]Hos
 // is asked again before it is dialled.
 func (f *Finder) ours(ctx context.Context, hosts []Host) []bool {
 	out := make([]bool, len(hosts))
-	look := f.conf.OwnAddrs != nil && !f.conf.AllowPrivate && len(f.conf.OwnAddrs()) > 0
+	look := !f.conf.AllowPrivate && len(f.egress.ours()) > 0
 	ctx, cancel := context.WithTimeout(ctx, ownAddrsWait)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -318,8 +318,15 @@ func TestAddrs(t *testing.T) {
 // The egress rule.
 func TestAllowed(t *testing.T) {
 	own := netip.MustParseAddr("9.9.9.9")
-	f := New(FinderConfig{Resolver: &Resolver{}, OwnAddrs: func() []netip.Addr { return []netip.Addr{own} }})
-	lab := New(FinderConfig{Resolver: &Resolver{}, OwnAddrs: func() []netip.Addr { return []netip.Addr{own} }, AllowPrivate: true})
+	r, err := NewResolver(ResolverConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clk, asked := &clock{}, 0
+	clk.forward(time.Hour)
+	ours := func() []netip.Addr { asked++; return []netip.Addr{own} }
+	f := New(FinderConfig{Resolver: r, OwnAddrs: ours, Now: clk.now})
+	lab := New(FinderConfig{Resolver: r, OwnAddrs: ours, AllowPrivate: true})
 	tests := []struct {
 		want  error
 		addrs string
@@ -346,6 +353,14 @@ func TestAllowed(t *testing.T) {
 				t.Errorf("%v: got %v in a lab", a, err)
 			}
 		}
+	}
+	if asked != 1 {
+		t.Errorf("got asked %d times for our addresses, want 1", asked)
+	}
+	clk.forward(ownFor)
+	own = netip.MustParseAddr("8.8.4.4") // they change
+	if err := f.Allowed(own); !errors.Is(err, ErrOwn) {
+		t.Errorf("got %v after a change, want ErrOwn", err)
 	}
 	if err := f.Allowed(netip.Addr{}); !errors.Is(err, ErrPrivate) {
 		t.Errorf("no address: got %v, want ErrPrivate", err)

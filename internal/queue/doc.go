@@ -50,6 +50,6 @@
 //
 // A task ends with exactly one of Done (the job is finished), PutBack (it is
 // due later), Again (once more at once, nothing was tried) and Return (back to
-// the store, nothing was tried). Run stops giving tasks once its context ends,
+// the store, nothing was tried). Detach lets a worker go on before that. Run stops giving tasks once its context ends,
 // waits Grace for workers, cancels the rest, and hands every untried job back.
 package queue

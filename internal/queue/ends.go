@@ -1,32 +1,74 @@
 package queue
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // maxAgain is how often a task may be tried again at once.
 const maxAgain = 3
 
-// Done tells that the worker's task is finished, or lost: nothing more is to be
-// done about it here.
-func (w *Worker) Done() {
-	w.q.mu.Lock()
-	defer w.q.mu.Unlock()
-	if t := w.end(); t != nil {
-		w.q.release(t.dest, t.kept)
+// Done tells that the task is finished, or lost: nothing more is to be done
+// about it here.
+func (t *Task) Done() {
+	t.q.mu.Lock()
+	defer t.q.mu.Unlock()
+	if t.end() {
+		t.q.release(t.dest, t.kept)
 	}
 }
 
 // PutBack tells that the task's job was put back into the store and is due at a
 // time.
-func (w *Worker) PutBack(at time.Time) {
-	w.q.mu.Lock()
-	defer w.q.mu.Unlock()
-	t := w.end()
-	if t == nil {
-		return
+func (t *Task) PutBack(at time.Time) {
+	q := t.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.end() {
+		q.due.add(t.dest.name, at)
+		q.nudge()
+		q.release(t.dest, t.kept)
 	}
-	w.q.due.add(t.dest.name, at)
-	w.q.nudge()
-	w.q.release(t.dest, t.kept)
+}
+
+// Return hands the task back to the store, untried.
+func (t *Task) Return() {
+	t.q.mu.Lock()
+	defer t.q.mu.Unlock()
+	if t.end() {
+		t.q.handBack(t, false)
+	}
+}
+
+// end tells whether the task had not ended yet, and takes it from its worker.
+// q.mu is held.
+func (t *Task) end() bool {
+	if t.worker == nil {
+		return false
+	}
+	if t.worker.task == t {
+		t.worker.leave()
+	}
+	t.worker = nil
+	return true
+}
+
+// Detach frees the worker for its next task while the rest of this one goes on
+// elsewhere, such as writing down what came of it. What rest does not end is
+// handed back. Run waits for it as for a worker.
+func (w *Worker) Detach(ctx context.Context, rest func()) {
+	q := w.q
+	q.mu.Lock()
+	t := w.task
+	w.leave()
+	q.mu.Unlock()
+	q.wg.Go(func() {
+		defer q.survive(ctx, w)
+		if t != nil {
+			defer t.Return()
+		}
+		rest()
+	})
 }
 
 // Again puts the task at the head of its line: it was not tried, and the lane
@@ -36,10 +78,11 @@ func (w *Worker) Again() bool {
 	q := w.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if w.task == nil || w.task.again >= maxAgain || q.phase != running {
+	t := w.task
+	if t == nil || t.again >= maxAgain || q.phase != running {
 		return false
 	}
-	t := w.end()
+	t.end()
 	t.again++
 	if w.lane.resting(q) {
 		q.handBack(t, true)
@@ -47,13 +90,6 @@ func (w *Worker) Again() bool {
 	}
 	w.lane.add(t, true)
 	return true
-}
-
-// Return hands the task back to the store, untried.
-func (w *Worker) Return() {
-	w.q.mu.Lock()
-	defer w.q.mu.Unlock()
-	w.q.unended(w)
 }
 
 // A handBack is a job to be freed in the store. When its lane rests, its dest

@@ -333,7 +333,7 @@ func (q *Queue) claimed(claims []claim, err error) {
 		c.d.more = c.more
 		q.met.claimed.Add(len(c.jobs))
 		for _, job := range c.jobs {
-			q.route(&Task{Job: job, dest: c.d})
+			q.route(&Task{Job: job, q: q, dest: c.d})
 		}
 		if l := q.laneOf(c.d); l != nil && len(c.jobs) == 0 {
 			q.unparkSome(l)

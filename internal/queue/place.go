@@ -71,7 +71,7 @@ func (p *Place) Offer(t Task) {
 		return
 	}
 	p.done = true
-	t.dest, t.kept = p.dest, p.kept
+	t.q, t.dest, t.kept = q, p.dest, p.kept
 	if t.kept == 0 && t.Bytes > 0 {
 		t.Payload = nil
 	}

@@ -88,9 +88,11 @@ type Task struct {
 	// Bytes is how much memory Payload keeps.
 	Bytes int
 
-	dest  *dest
-	kept  int64 // counted in Queue.bytes
-	again int
+	q      *Queue
+	dest   *dest
+	worker *Worker // that has it; nil while it waits, and when it has ended
+	kept   int64   // counted in Queue.bytes
+	again  int
 }
 
 type phase int8

@@ -460,6 +460,43 @@ func TestPanicOfAWorkerHandsBack(t *testing.T) {
 	})
 }
 
+// A worker that has detached a task takes the next one, and the queue waits for
+// both.
+func TestDetach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newWorld(t, Config{PerLane: 1}, func(x *world) deed {
+			return func(ctx context.Context, w *Worker, k *Task) {
+				w.Detach(ctx, func() {
+					time.Sleep(10 * time.Second)
+					switch len(x.tries["a.example"]) {
+					case 1:
+						panic("oops") // handed back
+					default:
+						x.finish(ctx, w, k)
+					}
+				})
+			}
+		})
+		x.run()
+		x.accept("a.example", 1)
+		synctest.Wait()
+		if s := x.q.Stats(); s.Tasks != 1 || s.Idle != 1 {
+			t.Errorf("%d tasks, %d idle workers; want 1 and 1", s.Tasks, s.Idle)
+		}
+		time.Sleep(15 * time.Second)
+		x.wantTried("a.example", 2)
+		x.accept("a.example", 3)
+		x.wantTried("a.example", 5)
+		x.stop()
+		if s := x.q.Stats(); s.Tasks != 0 {
+			t.Errorf("%d tasks are left", s.Tasks)
+		}
+		if got := x.claimable("a.example"); got != 0 {
+			t.Errorf("%d jobs are left", got)
+		}
+	})
+}
+
 // 10,000 dests with one job each cost no memory once they are done.
 func TestManyDestsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -500,7 +537,7 @@ func TestEachJobOnce(t *testing.T) {
 					x.tries[k.Job.Dest] = append(x.tries[k.Job.Dest], time.Now())
 					x.mu.Unlock()
 					w.Good()
-					w.Done()
+					k.Done()
 				}
 			},
 		})

@@ -82,7 +82,7 @@ func (q *Queue) give(w *Worker, t *Task) {
 		q.idle.Remove(w.idle)
 		w.idle = nil
 	}
-	w.task, w.since = t, q.c.Now()
+	w.task, w.since, t.worker = t, q.c.Now(), w
 	w.served++
 }
 
@@ -168,13 +168,16 @@ func (q *Queue) start(l *lane) {
 // work is the goroutine of a worker.
 func (q *Queue) work(ctx context.Context, w *Worker) {
 	defer q.left(w)
-	defer func() {
-		if r := recover(); r != nil {
-			q.met.panics.Add(1)
-			q.c.Log.ErrorContext(ctx, "worker panicked", "lane", w.lane.name, "panic", r, "stack", string(debug.Stack()))
-		}
-	}()
+	defer q.survive(ctx, w)
 	q.c.Work(ctx, w)
+}
+
+// survive is deferred: a panic ends one task, not the process.
+func (q *Queue) survive(ctx context.Context, w *Worker) {
+	if r := recover(); r != nil {
+		q.met.panics.Add(1)
+		q.c.Log.ErrorContext(ctx, "worker panicked", "lane", w.lane.name, "panic", r, "stack", string(debug.Stack()))
+	}
 }
 
 func (q *Queue) left(w *Worker) {
@@ -182,13 +185,6 @@ func (q *Queue) left(w *Worker) {
 	defer q.mu.Unlock()
 	q.unended(w)
 	q.leaveIdle(w)
-	select {
-	case t := <-w.ch: // given while it left of its own accord
-		if t != nil {
-			q.handBack(t, false)
-		}
-	default:
-	}
 	delete(q.workers, w)
 	w.lane.workers--
 	q.staffHungry()
@@ -197,14 +193,13 @@ func (q *Queue) left(w *Worker) {
 
 // unended hands back a task that its worker did not end.
 func (q *Queue) unended(w *Worker) {
-	if t := w.end(); t != nil {
+	if t := w.task; t != nil && t.end() {
 		q.handBack(t, false)
 	}
 }
 
-// end takes the task from a worker.
-func (w *Worker) end() *Task {
-	t := w.task
+// leave takes the task from a worker.
+func (w *Worker) leave() {
 	w.task = nil
 	w.lane.stuck = false
 	if w.stalled {
@@ -212,7 +207,6 @@ func (w *Worker) end() *Task {
 		w.lane.stalled--
 		w.q.stalled--
 	}
-	return t
 }
 
 // markStalled finds workers that have been busy with one task for long, when

@@ -40,7 +40,7 @@ func (x *world) finish(ctx context.Context, w *Worker, t *Task) {
 		x.t.Errorf("finish job of %s: %v", t.Job.Dest, err)
 	}
 	w.Good()
-	w.Done()
+	t.Done()
 }
 
 // later puts the job back.
@@ -52,7 +52,7 @@ func (x *world) later(d time.Duration) deed {
 		if err != nil {
 			x.t.Errorf("put job of %s back: %v", job.Dest, err)
 		}
-		w.PutBack(job.RunAt)
+		t.PutBack(job.RunAt)
 	}
 }
 

@@ -67,7 +67,7 @@ func start(tb testing.TB, edit ...func(*Config)) *world {
 	tb.Helper()
 	w := &world{t: tb, end: make(chan error, 1), submission: newPipes(), secure: newPipes(), mx: newPipes()}
 	w.cfg = Config{
-		Hostname: hostname, TLS: &tls.Config{Certificates: []tls.Certificate{certificate(tb)}, MinVersion: tls.VersionTLS12},
+		Hostname: hostname, TLS: newTLS(tb),
 		Authenticate: w.authenticate, Accept: w.accept, Inbound: w,
 		Log: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -408,6 +408,11 @@ func wantAddresses(tb testing.TB, got []eml.Mailbox, want ...string) {
 	if !slices.Equal(addresses(got), want) {
 		tb.Errorf("got recipients %q, want %q", addresses(got), want)
 	}
+}
+
+func newTLS(tb testing.TB) *tls.Config {
+	tb.Helper()
+	return &tls.Config{Certificates: []tls.Certificate{certificate(tb)}, MinVersion: tls.VersionTLS12}
 }
 
 func certificate(tb testing.TB) tls.Certificate {

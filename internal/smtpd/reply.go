@@ -98,6 +98,9 @@ func (r reply) code() string { return string(r[:3]) }
 // queued is the reply to a message that is on stable storage.
 func queued(id pennypost.MessageID) reply { return reply("250 2.0.0 Ok: queued as " + id.String()) }
 
+// codeSMTPOff: SMTP was switched off for the server (contract/common.md §6.6).
+const codeSMTPOff pennypost.Code = 1460
+
 // statusOf is the one table from the contract's codes to reply codes. Codes that
 // are not here refuse for good, except over the limit and our own.
 func statusOf(e *pennypost.Error) string {
@@ -114,7 +117,7 @@ func statusOf(e *pennypost.Error) string {
 		return "554 5.7.1"
 	case pennypost.CodeSenderUnknown, pennypost.CodeSenderUnconfirmed, pennypost.CodeInactive,
 		pennypost.CodePendingDomain, pennypost.CodeNotApproved, pennypost.CodeServerUnusable,
-		pennypost.CodeStreamUnknown, pennypost.CodeStreamType:
+		pennypost.CodeStreamUnknown, pennypost.CodeStreamType, codeSMTPOff:
 		return "550 5.7.1"
 	case pennypost.CodeInvalid, pennypost.CodeJSON, pennypost.CodeFieldType, pennypost.CodeHeaders, pennypost.CodeBatchSize:
 		if e.Status == http.StatusRequestEntityTooLarge {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 )
@@ -40,7 +41,7 @@ func (s *Store) beginSession(ctx context.Context) error {
 		if id, err = tx.next(ctx, "session"); err != nil {
 			return err
 		}
-		_, err = tx.exec(ctx, `INSERT INTO sessions (id, started_at, expires_at, walked) VALUES ($1, $2, $3, 0)`,
+		_, err = tx.exec(ctx, `INSERT INTO sessions (id, started_at, expires_at, walked, walk_began) VALUES ($1, $2, $3, 0, 0)`,
 			id, timeToDB(tx.Now()), timeToDB(tx.Now().Add(leaseTime)))
 		return err
 	})
@@ -104,8 +105,12 @@ func (s *Store) renew(ctx context.Context) error {
 	begun := s.now()
 	var n int64
 	err := s.Update(ctx, func(tx *Tx) (err error) {
+		alive := timeToDB(tx.Now())
+		if !tx.postgres() {
+			alive = 0 // the lock on the directory says so, whatever the clock did
+		}
 		n, err = tx.exec(ctx, `UPDATE sessions SET expires_at = $2 WHERE id = $1 AND expires_at > $3`,
-			s.Session(), timeToDB(tx.Now().Add(leaseTime)), timeToDB(tx.Now()))
+			s.Session(), timeToDB(tx.Now().Add(leaseTime)), alive)
 		return err
 	})
 	switch {
@@ -126,78 +131,72 @@ func (s *Store) LeaseOK() bool {
 	return !s.lease.over && s.now().Before(s.lease.until)
 }
 
-// TakeDeadSessions looks through the next n jobs for those that a dead session
-// holds, frees them, and gives how many: each may have been delivered
-// (docs/lifecycle.md). more says that it is not through yet.
+// TakeDeadSessions looks at the next n jobs for such that a dead session holds,
+// frees them, due now, and gives how many: each may have been delivered already
+// (docs/lifecycle.md). more says that it is not through.
+//
+// No index leads from a session to its jobs, since every message would pay for
+// it: one walk over the jobs by id frees those of all dead sessions. The oldest
+// of them keeps how far it has come.
 func (tx *Tx) TakeDeadSessions(ctx context.Context, n int) (freed int, more bool, err error) {
-	type session struct{ id, walked int64 }
-	dead, err := collect(tx, ctx, func(row scanner) (*session, error) {
-		d := &session{}
-		return d, row.Scan(&d.id, &d.walked)
-	}, `SELECT id, walked FROM sessions WHERE expires_at <= $1 AND id <> $2 ORDER BY id LIMIT 1`+tx.skipLocked(),
-		timeToDB(tx.Now()), tx.s.Session())
+	w, err := tx.walk(ctx)
+	if errors.Is(err, ErrNotFound) {
+		return 0, false, nil
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("look for dead sessions: %w", err)
 	}
-	if len(dead) == 0 {
-		return 0, false, nil
+	last := int64(math.MaxInt64)
+	err = tx.row(ctx, `SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2`, w.walked, int64(n-1)).Scan(&last)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, false, fmt.Errorf("look for jobs of dead sessions: %w", err)
 	}
-	jobs, err := collect(tx, ctx, scanJobRow, `SELECT `+jobColumns+` FROM jobs WHERE id > $1 ORDER BY id LIMIT $2`, dead[0].walked, int64(n))
+	jobs, err := collect(tx, ctx, scanJobRow, `UPDATE jobs SET lease = 0, run_at = $1
+		WHERE id > $2 AND id <= $3 AND lease <> 0 AND lease <= $4
+			AND lease NOT IN (SELECT id FROM sessions WHERE id = $5 OR expires_at > $1)
+		RETURNING `+jobColumns, timeToDB(tx.Now()), w.walked, last, w.latest, tx.s.Session())
 	if err != nil {
-		return 0, false, fmt.Errorf("look for jobs of a dead session: %w", err)
+		return 0, false, fmt.Errorf("free jobs of dead sessions: %w", err)
 	}
-	if freed, err = tx.freeDead(ctx, jobs); err != nil {
+	if err := tx.dueRows(ctx, jobs); err != nil {
 		return 0, false, err
 	}
-	if len(jobs) < n {
-		_, err = tx.exec(ctx, `DELETE FROM sessions WHERE id = $1`, dead[0].id)
-	} else {
-		_, err = tx.exec(ctx, `UPDATE sessions SET walked = $2 WHERE id = $1`, dead[0].id, jobs[len(jobs)-1].ID)
+	if more, err = tx.walkOn(ctx, w, last); err != nil {
+		return 0, false, fmt.Errorf("free jobs of dead sessions: %w", err)
 	}
-	if err != nil {
-		return 0, false, fmt.Errorf("note freed jobs: %w", err)
-	}
-	return freed, true, nil
+	return len(jobs), more, nil
 }
 
-// freeDead frees those of the jobs that no living session holds.
-func (tx *Tx) freeDead(ctx context.Context, jobs []jobRow) (int, error) {
-	alive, err := tx.aliveSessions(ctx)
-	if err != nil {
-		return 0, err
-	}
-	freed := 0
-	for i := range jobs {
-		j := &jobs[i]
-		if j.Lease == 0 || alive[j.Lease] {
-			continue
-		}
-		n, err := tx.exec(ctx, `UPDATE jobs SET lease = 0, run_at = $3 WHERE id = $1 AND lease = $2`, j.ID, j.Lease, timeToDB(tx.Now()))
-		if err != nil {
-			return 0, fmt.Errorf("free job %d: %w", j.ID, err)
-		}
-		if n == 0 {
-			continue
-		}
-		freed++
-		if err := tx.dueAt(ctx, j.Kind, j.Dest, tx.Now()); err != nil {
-			return 0, err
-		}
-	}
-	return freed, nil
+// A walk over the jobs is one for all sessions that were dead when it began.
+type walk struct {
+	id, walked, began int64
+	latest            int64 // the newest session; a job of a later one belongs to the living
 }
 
-func (tx *Tx) aliveSessions(ctx context.Context) (map[int64]bool, error) {
-	ids, err := collect(tx, ctx, func(row scanner) (*int64, error) {
-		var id int64
-		return &id, row.Scan(&id)
-	}, `SELECT id FROM sessions WHERE expires_at > $1`, timeToDB(tx.Now()))
+// walk gives the one that is under way, or begins one; ErrNotFound when no
+// session is dead, or another node walks.
+func (tx *Tx) walk(ctx context.Context) (*walk, error) {
+	w := &walk{}
+	err := tx.row(ctx, `SELECT id, walked, walk_began FROM sessions WHERE expires_at <= $1 AND id <> $2 ORDER BY id LIMIT 1`+tx.skipLocked(),
+		timeToDB(tx.Now()), tx.s.Session()).Scan(&w.id, &w.walked, &w.began)
 	if err != nil {
-		return nil, fmt.Errorf("list sessions: %w", err)
+		return nil, err
 	}
-	alive := map[int64]bool{tx.s.Session(): true}
-	for _, id := range ids {
-		alive[id] = true
+	if w.began == 0 {
+		w.began = timeToDB(tx.Now())
 	}
-	return alive, nil
+	return w, tx.row(ctx, `SELECT n FROM sequences WHERE name = 'session'`).Scan(&w.latest)
+}
+
+// walkOn notes how far a walk has come. At its end the sessions go that were
+// dead when it began.
+func (tx *Tx) walkOn(ctx context.Context, w *walk, last int64) (more bool, err error) {
+	if last != math.MaxInt64 {
+		_, err := tx.exec(ctx, `UPDATE sessions SET walked = $2, walk_began = $3 WHERE id = $1`, w.id, last, w.began)
+		return true, err
+	}
+	if _, err := tx.exec(ctx, `DELETE FROM sessions WHERE expires_at <= $1 AND id <> $2`, w.began, tx.s.Session()); err != nil {
+		return false, err
+	}
+	return tx.exists(ctx, `SELECT 1 FROM sessions WHERE expires_at <= $1 AND id <> $2`, timeToDB(tx.Now()), tx.s.Session())
 }

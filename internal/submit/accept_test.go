@@ -20,7 +20,7 @@ import (
 	"pennypost/internal/store"
 )
 
-func (f *fixture) accept(t testing.TB, s *Submission) *Accepted {
+func (f *fixture) accept(t *testing.T, s *Submission) *Accepted {
 	t.Helper()
 	a, err := f.door.Accept(t.Context(), f.api, s)
 	if err != nil {
@@ -29,7 +29,7 @@ func (f *fixture) accept(t testing.TB, s *Submission) *Accepted {
 	return a
 }
 
-func (f *fixture) refused(t testing.TB, s *Submission) *pennypost.Error {
+func (f *fixture) refused(t *testing.T, s *Submission) *pennypost.Error {
 	t.Helper()
 	_, err := f.door.Accept(t.Context(), f.api, s)
 	var e *pennypost.Error

@@ -146,7 +146,7 @@ func codeLabel(c pennypost.Code) string { return fmt.Sprintf("%d", int(c)) }
 func (d *Door) newID(now time.Time) (pennypost.MessageID, error) {
 	var id pennypost.MessageID
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())) //nolint:gosec // times after 1970
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
 	copy(id[:6], ms[2:])
 	if _, err := io.ReadFull(d.conf.Rand, id[6:]); err != nil {
 		return id, fmt.Errorf("make message id: %w", err)

@@ -34,7 +34,7 @@ func raw(lines string, to ...string) *Raw {
 
 const plain = "From: Orders <orders@acme.example>\nTo: jane@example.com\nSubject: Hi\n"
 
-func (f *fixture) acceptRaw(t testing.TB, r *Raw) *stored {
+func (f *fixture) acceptRaw(t *testing.T, r *Raw) *stored {
 	t.Helper()
 	a, err := f.door.AcceptRaw(t.Context(), f.smtp, r)
 	if err != nil {
@@ -43,7 +43,7 @@ func (f *fixture) acceptRaw(t testing.TB, r *Raw) *stored {
 	return f.load(t, a.ID)
 }
 
-func (f *fixture) refusedRaw(t testing.TB, r *Raw) *pennypost.Error {
+func (f *fixture) refusedRaw(t *testing.T, r *Raw) *pennypost.Error {
 	t.Helper()
 	_, err := f.door.AcceptRaw(t.Context(), f.smtp, r)
 	var e *pennypost.Error

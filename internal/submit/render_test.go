@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // testDoor renders without a store.
-func testDoor(t testing.TB) *Door {
+func testDoor(t *testing.T) *Door {
 	t.Helper()
 	return setup(t).door
 }

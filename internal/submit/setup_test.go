@@ -49,25 +49,25 @@ type fixture struct {
 	smtp    pennypost.Caller
 }
 
-func setup(t testing.TB) *fixture {
-	t.Helper()
+func setup(tb testing.TB) *fixture {
+	tb.Helper()
 	f := &fixture{}
-	f.open(t, t.TempDir())
-	f.update(t, f.fill)
+	f.open(tb, tb.TempDir())
+	f.update(tb, f.fill)
 	return f
 }
 
-func (f *fixture) open(t testing.TB, dir string) {
-	t.Helper()
+func (f *fixture) open(tb testing.TB, dir string) {
+	tb.Helper()
 	now := func() time.Time { return noon }
 	var err error
-	if f.store, err = store.Open(t.Context(), store.Config{Dir: dir, Now: now}); err != nil {
-		t.Fatal(err)
+	if f.store, err = store.Open(tb.Context(), store.Config{Dir: dir, Now: now}); err != nil {
+		tb.Fatal(err)
 	}
 	f.dir = dir
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := f.store.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	f.queue = queue.New(queue.Config{
@@ -81,7 +81,7 @@ func (f *fixture) open(t testing.TB, dir string) {
 		BounceDomain: "pm.mail.penny.example", Now: now, Rand: &counting{},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -159,14 +159,14 @@ func (f *fixture) addTokens(tx *store.Tx) error {
 	return nil
 }
 
-func (f *fixture) update(t testing.TB, fn func(tx *store.Tx) error) {
-	t.Helper()
-	if err := f.store.Update(t.Context(), fn); err != nil {
-		t.Fatal(err)
+func (f *fixture) update(tb testing.TB, fn func(tx *store.Tx) error) {
+	tb.Helper()
+	if err := f.store.Update(tb.Context(), fn); err != nil {
+		tb.Fatal(err)
 	}
 }
 
-func (f *fixture) view(t testing.TB, fn func(tx *store.Tx) error) {
+func (f *fixture) view(t *testing.T, fn func(tx *store.Tx) error) {
 	t.Helper()
 	if err := f.store.View(t.Context(), fn); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ type stored struct {
 	jobs       []pennypost.Job
 }
 
-func (f *fixture) load(t testing.TB, id pennypost.MessageID) *stored {
+func (f *fixture) load(t *testing.T, id pennypost.MessageID) *stored {
 	t.Helper()
 	s := &stored{}
 	f.view(t, func(tx *store.Tx) (err error) {
@@ -204,7 +204,7 @@ func (f *fixture) load(t testing.TB, id pennypost.MessageID) *stored {
 }
 
 // messages gives how many the server has.
-func (f *fixture) messages(t testing.TB) int {
+func (f *fixture) messages(t *testing.T) int {
 	t.Helper()
 	var n int
 	f.view(t, func(tx *store.Tx) (err error) {
@@ -215,7 +215,7 @@ func (f *fixture) messages(t testing.TB) int {
 }
 
 // bounces gives those of a stream, oldest first.
-func (f *fixture) bounces(t testing.TB, stream pennypost.StreamID) []pennypost.Bounce {
+func (f *fixture) bounces(t *testing.T, stream pennypost.StreamID) []pennypost.Bounce {
 	t.Helper()
 	var list []pennypost.Bounce
 	f.view(t, func(tx *store.Tx) (err error) {
@@ -227,7 +227,7 @@ func (f *fixture) bounces(t testing.TB, stream pennypost.StreamID) []pennypost.B
 }
 
 // used gives the recipients counted this month.
-func (f *fixture) used(t testing.TB) int64 {
+func (f *fixture) used(t *testing.T) int64 {
 	t.Helper()
 	var n int64
 	f.view(t, func(tx *store.Tx) (err error) {
@@ -237,7 +237,7 @@ func (f *fixture) used(t testing.TB) int64 {
 	return n
 }
 
-func (f *fixture) suppress(t testing.TB, addrs ...pennypost.Address) {
+func (f *fixture) suppress(t *testing.T, addrs ...pennypost.Address) {
 	t.Helper()
 	f.update(t, func(tx *store.Tx) error {
 		for _, a := range addrs {
@@ -251,7 +251,7 @@ func (f *fixture) suppress(t testing.TB, addrs ...pennypost.Address) {
 }
 
 // set changes server and account.
-func (f *fixture) set(t testing.TB, change func(a *pennypost.Account, s *pennypost.Server)) {
+func (f *fixture) set(t *testing.T, change func(a *pennypost.Account, s *pennypost.Server)) {
 	t.Helper()
 	change(&f.account, &f.server)
 	f.update(t, func(tx *store.Tx) error {

@@ -3,12 +3,14 @@
 INSERT INTO sequences (name, n) VALUES ('session', 0);
 
 -- One row per process. Jobs that it holds carry its id; when the row has
--- expired they are freed. walked is how far that has come, by job id.
+-- expired they are freed. walked is how far that has come, by job id, since
+-- walk_began.
 CREATE TABLE sessions (
 	id         BIGINT NOT NULL PRIMARY KEY,
 	started_at BIGINT NOT NULL,
 	expires_at BIGINT NOT NULL,
-	walked     BIGINT NOT NULL
+	walked     BIGINT NOT NULL,
+	walk_began BIGINT NOT NULL -- 0: not yet
 ) {{norowid}};
 
 -- Accepted mail without its content. The tree of rows grows at its end on
