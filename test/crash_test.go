@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -150,12 +149,9 @@ const kills = 10
 func TestKilledUnderLoad(t *testing.T) {
 	// Answers take a little, so that each kill meets messages whose final dot
 	// is out and not answered.
-	n, stopNet, err := pretendNet(fakenet.Config{Keep: 200_000, Hosts: 8})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := booted(t, fakenet.Config{Keep: 200_000, Hosts: 8}, map[string]string{"PENNYPOST_LOG_LEVEL": "warn"})
 	for d := range 4 {
-		if _, err := n.Host(fmt.Sprintf("d%d.test", d), fakenet.Script{Act: func(m fakenet.Moment) fakenet.Act {
+		if _, err := r.net.Host(fmt.Sprintf("d%d.test", d), fakenet.Script{Act: func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
 				return fakenet.Act{Delay: time.Duration(20+rand.IntN(60)) * time.Millisecond}
 			}
@@ -164,27 +160,6 @@ func TestKilledUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := newRig(t.TempDir(), n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(r.stop(), stopNet()); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Log(tail(r.log.String(), 20_000))
-		}
-	})
-	r.settings["PENNYPOST_ACCOUNT_TOKEN"] = accountToken
-	r.settings["PENNYPOST_LOG_LEVEL"] = "warn"
-	if err := r.start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.seed(); err != nil {
-		t.Fatal(err)
-	}
-
 	l := &ledger{acked: make(map[string]bool), offered: make(map[string]bool)}
 	ctx, cancel := context.WithCancel(t.Context())
 	loaded := make(chan struct{})

@@ -2,7 +2,6 @@ package test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -14,30 +13,7 @@ import (
 // mail server that accepts connections and says nothing. The others must not
 // wait for it.
 func TestOneDestinationNeverAnswers(t *testing.T) {
-	n, stopNet, err := pretendNet(fakenet.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := newRig(t.TempDir(), n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(r.stop(), stopNet()); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Log(tail(r.log.String(), 20_000))
-		}
-	})
-	r.settings["PENNYPOST_ACCOUNT_TOKEN"] = accountToken
-	r.settings["PENNYPOST_STOP_WITHIN"] = "20s"
-	if err := r.start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.seed(); err != nil {
-		t.Fatal(err)
-	}
+	r := booted(t, fakenet.Config{}, map[string]string{"PENNYPOST_STOP_WITHIN": "5s"})
 	const total, stuck = 1000, 100
 	var batch []map[string]string
 	for i := range total {
@@ -66,7 +42,7 @@ func TestOneDestinationNeverAnswers(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	got, err := n.Box().Wait(ctx, total-stuck)
+	got, err := r.net.Box().Wait(ctx, total-stuck)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -298,4 +299,85 @@ func TestLateResultIsDropped(t *testing.T) {
 			t.Errorf("%v lost leases were counted", got)
 		}
 	})
+}
+
+// Catalogue C-023: what is damaged in the store is put aside, with an alarm;
+// others flow, and nothing garbled is sent.
+func TestDamaged(t *testing.T) {
+	tests := []struct {
+		name, sql string
+		state     pennypost.RecipientState
+	}{
+		{"content", `UPDATE contents SET content = replace(content, 'Thank', 'thank') WHERE message_id = $1`, pennypost.Quarantined},
+		{"content is gone", `DELETE FROM contents WHERE message_id = $1`, pennypost.Quarantined},
+		{"envelope", `UPDATE messages SET sign_domain = 'other.test' WHERE id = $1`, pennypost.Quarantined},
+		{"address", `UPDATE recipients SET address = 'bob@a.test' WHERE message_id = $1`, pennypost.Quarantined},
+		{"signature", `UPDATE signatures SET fields = replace(fields, 'shop', 'shap') WHERE message_id = $1`, pennypost.Delivered},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, x *world) {
+				m := x.accept(draft{to: []string{"defer+451+1@a.test"}, content: content})
+				x.run()
+				x.want(m, 0, pennypost.Deferred, 1, transient)
+				other := x.mail("defer+451+1@b.test")
+				x.damage(tt.sql, m)
+				time.Sleep(20 * time.Minute)
+				x.want(other, 0, pennypost.Delivered, 2, transient, delivered)
+				if got := x.stateOf(m); got != tt.state {
+					t.Errorf("%v, want %v", got, tt.state)
+				}
+				if tt.state == pennypost.Delivered {
+					if got := passes(t, x, x.got("defer+451+1@a.test", 1)[0].Data); got != "shop.test/rsa-sha256" {
+						t.Errorf("signatures that pass: %s", got)
+					}
+					return
+				}
+				x.got("defer+451+1@a.test", 0)
+				x.got("bob@a.test", 0)
+				if !strings.Contains(x.log.String(), "level=ERROR msg=\"message quarantined\" message_id="+m.ID.String()) {
+					t.Errorf("nobody was told:\n%s", x.log)
+				}
+			})
+		})
+	}
+}
+
+// damage changes rows behind the store's back.
+func (x *world) damage(query string, m *pennypost.Message) {
+	x.t.Helper()
+	db := x.raw()
+	res, err := db.ExecContext(x.t.Context(), query, m.ID[:])
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		x.t.Fatalf("%d rows, %v", n, err)
+	}
+}
+
+func (x *world) raw() *sql.DB {
+	x.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(x.dir, "pennypost.db"))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			x.t.Error(err)
+		}
+	})
+	return db
+}
+
+// stateOf reads a state past the checksums.
+func (x *world) stateOf(m *pennypost.Message) pennypost.RecipientState {
+	x.t.Helper()
+	synctest.Wait()
+	var state pennypost.RecipientState
+	row := x.raw().QueryRowContext(x.t.Context(), `SELECT state FROM recipients WHERE message_id = $1 AND n = 0`, m.ID[:])
+	if err := row.Scan(&state); err != nil {
+		x.t.Fatal(err)
+	}
+	return state
 }

@@ -3,7 +3,6 @@ package event
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"pennypost"
 	"pennypost/internal/bounce"
@@ -98,5 +97,3 @@ func reason(b *pennypost.Bounce) string {
 	}
 	return reasonHardBounce
 }
-
-var _ = strconv.Itoa

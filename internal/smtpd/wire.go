@@ -51,7 +51,7 @@ type wire struct {
 }
 
 const (
-	inBuffer  = 4096
+	inBuffer  = 8192
 	outBuffer = 2048
 )
 
