@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-func testVerp(t testing.TB, maxAge time.Duration, ids ...uint8) *Verp {
-	t.Helper()
+func testVerp(tb testing.TB, maxAge time.Duration, ids ...uint8) *Verp {
+	tb.Helper()
 	var keys []VerpKey
 	for _, id := range ids {
 		keys = append(keys, VerpKey{ID: id, Secret: bytes.Repeat([]byte{id}, 32)})
 	}
 	v, err := NewVerp(maxAge, keys...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }

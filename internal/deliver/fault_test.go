@@ -308,11 +308,11 @@ func TestDamaged(t *testing.T) {
 		name, sql string
 		state     pennypost.RecipientState
 	}{
-		{"content", `UPDATE contents SET content = replace(content, 'Thank', 'thank') WHERE message_id = $1`, pennypost.Quarantined},
+		{"content", `UPDATE contents SET content = CAST(replace(CAST(content AS TEXT), 'Thank', 'thank') AS BLOB) WHERE message_id = $1`, pennypost.Quarantined},
 		{"content is gone", `DELETE FROM contents WHERE message_id = $1`, pennypost.Quarantined},
 		{"envelope", `UPDATE messages SET sign_domain = 'other.test' WHERE id = $1`, pennypost.Quarantined},
 		{"address", `UPDATE recipients SET address = 'bob@a.test' WHERE message_id = $1`, pennypost.Quarantined},
-		{"signature", `UPDATE signatures SET fields = replace(fields, 'shop', 'shap') WHERE message_id = $1`, pennypost.Delivered},
+		{"signature", `UPDATE signatures SET fields = CAST(replace(CAST(fields AS TEXT), 'shop', 'shap') AS BLOB) WHERE message_id = $1`, pennypost.Delivered},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -328,7 +328,11 @@ func TestDamaged(t *testing.T) {
 					t.Errorf("%v, want %v", got, tt.state)
 				}
 				if tt.state == pennypost.Delivered {
-					if got := passes(t, x, x.got("defer+451+1@a.test", 1)[0].Data); got != "shop.test/rsa-sha256" {
+					mails := x.got("defer+451+1@a.test", 1)
+					if len(mails) == 0 {
+						t.Fatal(x.log)
+					}
+					if got := passes(t, x, mails[0].Data); got != "shop.test/rsa-sha256" {
 						t.Errorf("signatures that pass: %s", got)
 					}
 					return
@@ -358,7 +362,7 @@ func (x *world) damage(query string, m *pennypost.Message) {
 
 func (x *world) raw() *sql.DB {
 	x.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(x.dir, "pennypost.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(x.dir, "pennypost.db")+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		x.t.Fatal(err)
 	}

@@ -83,6 +83,9 @@ func (d *Deliverer) load(ctx context.Context, k *letter) error {
 	return nil
 }
 
+// errNoContent says that a message is there, but its content is not.
+var errNoContent = fmt.Errorf("%w: the content is missing", store.ErrDamaged)
+
 // errLarge says that there must be room for the content first.
 var errLarge = errors.New("content is large")
 
@@ -100,7 +103,11 @@ func (k *letter) read(ctx context.Context, tx *store.Tx) (fields []byte, err err
 	if k.m.Size > largeFrom && k.large == 0 {
 		return nil, errLarge
 	}
-	if k.content, err = tx.Content(ctx, id); err != nil {
+	k.content, err = tx.Content(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errNoContent // catalogue C-024
+	}
+	if err != nil {
 		return nil, err
 	}
 	if k.job.Attempt == 0 && k.m.Recipients == 1 {

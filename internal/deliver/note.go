@@ -22,10 +22,11 @@ const maxNotes = 4
 // noteLater writes a result while the connection takes the next message: the
 // other side does not wait for our disk.
 func (l *line) noteLater(ctx context.Context, w *queue.Worker, k *letter, r *result) {
-	l.notes <- struct{}{}
+	d, notes := l.d, l.notes // the line is made anew with each connection
+	notes <- struct{}{}
 	w.Detach(ctx, func() {
-		defer func() { <-l.notes }()
-		l.d.note(ctx, k, r)
+		defer func() { <-notes }()
+		d.note(ctx, k, r)
 	})
 }
 

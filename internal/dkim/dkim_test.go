@@ -33,31 +33,31 @@ var testRSA = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // The secret key of RFC 8463 A.1.
-func testEd25519(t testing.TB) ed25519.PrivateKey {
-	t.Helper()
+func testEd25519(tb testing.TB) ed25519.PrivateKey {
+	tb.Helper()
 	seed, err := base64.StdEncoding.DecodeString("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ed25519.NewKeyFromSeed(seed)
 }
 
-func testKeys(t testing.TB) []*Key {
-	t.Helper()
+func testKeys(tb testing.TB) []*Key {
+	tb.Helper()
 	return []*Key{
 		{Domain: "acme.example", Selector: "20260302141507pm", Signer: NewRSASigner(testRSA())},
-		{Domain: "acme.example", Selector: "ed", Signer: testEd25519(t)},
+		{Domain: "acme.example", Selector: "ed", Signer: testEd25519(tb)},
 	}
 }
 
 // zone answers look-ups with the records of keys.
-func zone(t testing.TB, keys ...*Key) map[string]string {
-	t.Helper()
+func zone(tb testing.TB, keys ...*Key) map[string]string {
+	tb.Helper()
 	z := make(map[string]string)
 	for _, k := range keys {
 		txt, err := TXTValue(k.Signer)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		z[k.Selector+"._domainkey."+k.Domain] = txt
 	}
@@ -86,21 +86,21 @@ const simpleMessage = "From: Ann <ann@acme.example>\r\n" +
 	"\r\n" +
 	"Hello  Bob, \r\n\r\nthank\tyou.\r\n\r\n\r\n"
 
-func sign(t testing.TB, message string, keys ...*Key) string {
-	t.Helper()
+func sign(tb testing.TB, message string, keys ...*Key) string {
+	tb.Helper()
 	sigs, err := NewSigner(Options{Now: fixedNow}).Sign([]byte(message), keys...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(sigs)
 }
 
-func verify(t testing.TB, message string, z map[string]string) []Result {
-	t.Helper()
+func verify(tb testing.TB, message string, z map[string]string) []Result {
+	tb.Helper()
 	v := Verifier{Lookup: lookupIn(z), Now: fixedNow}
-	results, err := v.Verify(t.Context(), []byte(message))
+	results, err := v.Verify(tb.Context(), []byte(message))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return results
 }

@@ -17,10 +17,10 @@ import (
 	"testing"
 )
 
-func wantErr(t testing.TB, got, want error) {
-	t.Helper()
+func wantErr(tb testing.TB, got, want error) {
+	tb.Helper()
 	if !errors.Is(got, want) || (want == nil && got != nil) {
-		t.Errorf("got error %v, want %v", got, want)
+		tb.Errorf("got error %v, want %v", got, want)
 	}
 }
 

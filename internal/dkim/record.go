@@ -85,7 +85,7 @@ func parsePublic(kind string, der []byte) (crypto.PublicKey, error) {
 func parseRSAPublic(der []byte) (*rsa.PublicKey, error) {
 	var pub *rsa.PublicKey
 	if any, err := x509.ParsePKIXPublicKey(der); err == nil {
-		pub, _ = any.(*rsa.PublicKey) //nolint:errcheck // another kind of key leaves nil
+		pub, _ = any.(*rsa.PublicKey) // another kind of key leaves nil
 	} else if pub, err = x509.ParsePKCS1PublicKey(der); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 	}

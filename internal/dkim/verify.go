@@ -65,7 +65,7 @@ var (
 	ErrAlgorithm  = errors.New("algorithm not accepted")
 	ErrPartial    = errors.New("signs part of the body only (l=)")
 	ErrExpired    = errors.New("signature expired")
-	ErrFrom       = errors.New("From not signed")
+	ErrFrom       = errors.New("field From not signed")
 	ErrIdentity   = errors.New("i= outside of d=")
 	ErrBodyHash   = errors.New("body hash differs")
 	ErrSignature  = errors.New("signature differs")
@@ -284,7 +284,7 @@ func parseTime(tags map[string]string, name string) (time.Time, error) {
 	if err != nil || len(text) > 12 {
 		return time.Time{}, fmt.Errorf("%w: %s=", ErrSyntax, name)
 	}
-	return time.Unix(int64(n), 0), nil //nolint:gosec // G115: at most twelve digits
+	return time.Unix(int64(n), 0), nil // at most twelve digits
 }
 
 func (s *signature) setBytes(tags map[string]string) error {

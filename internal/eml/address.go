@@ -45,7 +45,7 @@ func (m Mailbox) Header() string {
 	case m.Name == "":
 		return m.Addr()
 	case len(m.Name) > maxPlainName || !isPrintable(m.Name) || strings.Contains(m.Name, "=?"):
-		return string(appendWords(nil, m.Name, 10)) + " <" + m.Addr() + ">"
+		return words(m.Name, 10) + " <" + m.Addr() + ">"
 	case isPhrase(m.Name):
 		return m.Name + " <" + m.Addr() + ">"
 	}

@@ -18,7 +18,7 @@ func isLocal(s string) bool {
 	ascii := true
 	for _, r := range s {
 		if r < utf8.RuneSelf {
-			if !isLocalByte(byte(r)) {
+			if !isLocalByte(byte(r)) { //nolint:gosec // G115: below 128
 				return false
 			}
 			continue

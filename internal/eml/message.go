@@ -160,15 +160,15 @@ func (f Field) appendTo(dst []byte) []byte {
 	switch f.form {
 	case formText:
 		if !isPlainText(v) || !foldable(v) {
-			v = string(appendWords(nil, v, col))
+			v = words(v, col)
 		}
 	case formRaw:
 		if !isPlainText(strings.ReplaceAll(v, "=?", "")) || !foldable(v) {
-			v = string(appendWords(nil, DecodeHeader(v), col))
+			v = words(DecodeHeader(v), col)
 		}
 	case formAddress:
 		if !foldable(v) || hasControl(v) {
-			v = string(appendWords(nil, v, col))
+			v = words(v, col)
 		}
 	}
 	return append(appendFolded(dst, v, col), "\r\n"...)

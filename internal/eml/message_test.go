@@ -104,7 +104,8 @@ func TestBuildTree(t *testing.T) {
 			AddressField("To", Mailbox{"Doe, Jane", "jane", "example.com"}, Mailbox{"Zoë", "zoe", "example.com"}),
 			{Name: "Subject", Value: "Größe – " + strings.Repeat("long ", 40)},
 			RawField("References", strings.Repeat("<aaaaaaaaaaaaaaaaaaaaaaaaa@example.com> ", 30)),
-			{Name: "MIME-Version", Value: "9"}, {Name: "content-type", Value: "text/evil"},
+			{Name: "MIME-Version", Value: "9"},
+			{Name: "content-type", Value: "text/evil"},
 		},
 		Root: Compose("Text: ü\nFrom me \n. \n..\nend", `<p>Häl<img src="cid:logo.png"><img src='CID:b%20c'></p>`, []*Part{
 			NewAttachment("logo.png", "image/png", "cid:logo.png", png),

@@ -309,7 +309,7 @@ func (r *reader) leaf(p *Part, header []Field, params []Param, body []byte) {
 		p.Disposition = "attachment"
 	}
 	p.Filename = firstName(param(dispParams, "filename"), param(params, "name"))
-	known := false
+	var known bool
 	p.Content, known = decodeTransfer(field(header, "Content-Transfer-Encoding"), body)
 	if !known {
 		p.Type, p.Params, p.Charset = octetStream, nil, "" // RFC 2045 §6.4

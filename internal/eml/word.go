@@ -16,10 +16,11 @@ const (
 	maxWordLine = 76
 )
 
-// appendWords appends s as RFC 2047 words in base64 (contract/smtp.md §6), col being
+// words gives s as RFC 2047 words in base64 (contract/smtp.md §6), col being
 // the column where the first begins. The words are separated by single blanks,
 // which the folding turns into line ends.
-func appendWords(dst []byte, s string, col int) []byte {
+func words(s string, col int) string {
+	var dst []byte
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	room := wordRoom(col)
 	for first := true; s != ""; first = false {
@@ -36,7 +37,7 @@ func appendWords(dst []byte, s string, col int) []byte {
 		s = s[n:]
 		room = wordRoom(1)
 	}
-	return dst
+	return string(dst)
 }
 
 // wordRoom is how many octets of text fit into a word at column col.

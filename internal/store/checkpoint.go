@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 )
 
 // checkpointer copies the log into the database file, so that the log does not
@@ -13,81 +12,100 @@ import (
 // only when it has been copied whole: when the log has grown, the committer
 // copies the last few pages between two transactions.
 type checkpointer struct {
-	s      *Store
-	conn   *liteConn
-	turn   chan func(*liteConn) // work for the committer, between two transactions
-	stop   chan struct{}
-	done   chan struct{}
-	commit atomic.Bool // something was committed since the last look
+	s       *Store
+	conn    *liteConn
+	turn    chan func(*liteConn) // work for the committer, between two transactions
+	wake    chan struct{}
+	stop    chan struct{}
+	done    chan struct{}
+	updates atomic.Int64 // closures committed since the last look
 }
 
 const (
-	checkEvery = 200 * time.Millisecond
-	checkFrom  = 1000 // pages in the log below which nothing is done
-	renewFrom  = 4000 // pages from which the log is to begin anew
+	lookEvery = 512       // closures; each writes one to three pages
+	copyFrom  = 4 << 10   // pages that are not copied yet from which it copies
+	renewFrom = 16 << 10  // pages in the log from which it is to begin anew: 64 MiB
+	nearlyAll = copyFrom  // pages that the committer may copy: some milliseconds
+	maxPasses = 4         // passes before the committer copies whatever is left
+	logKeep   = 128 << 20 // octets to which the log's file is cut when it begins anew
 )
 
 func newCheckpointer(s *Store, conn *liteConn) *checkpointer {
 	c := &checkpointer{
-		s: s, conn: conn, turn: make(chan func(*liteConn)),
+		s: s, conn: conn, turn: make(chan func(*liteConn)), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	c.commit.Store(true)
 	go c.run()
 	return c
 }
 
-// committed tells that the log has grown.
-func (c *checkpointer) committed() { c.commit.Store(true) }
+// committed tells that n closures were committed.
+func (c *checkpointer) committed(n int) {
+	if c.updates.Add(int64(n)) < lookEvery {
+		return
+	}
+	c.updates.Store(0)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
 
 func (c *checkpointer) run() {
 	defer close(c.done)
-	t := time.NewTicker(checkEvery)
-	defer t.Stop()
-	left := 0 // pages in the log after the last look
 	for {
 		select {
 		case <-c.stop:
 			return
-		case <-t.C:
+		case <-c.wake:
 		}
-		if !c.commit.Swap(false) && left < checkFrom || c.s.failing() != nil {
+		if c.s.failing() != nil {
 			continue
 		}
-		log, copied, err := checkpoint(c.conn)
-		if err != nil {
+		if err := c.look(); err != nil {
 			c.s.log.Warn("log not copied into the database", "err", err)
-			continue
-		}
-		if left = log; log >= renewFrom && log-copied < renewFrom {
-			c.renew()
-			left = 0
 		}
 	}
+}
+
+func (c *checkpointer) look() error {
+	log, copied, err := checkpoint(c.conn, "NOOP")
+	if err != nil || log-copied < copyFrom {
+		return err
+	}
+	// A pass copies what was there when it began; meanwhile the log grows by
+	// what little is written in the time of a pass.
+	for range maxPasses {
+		if log, copied, err = checkpoint(c.conn, "PASSIVE"); err != nil || log < renewFrom {
+			return err
+		}
+		if log-copied < nearlyAll {
+			break
+		}
+	}
+	return c.renew()
 }
 
 // renew lets the committer copy what is left, so that its next transaction
-// begins the log anew.
-func (c *checkpointer) renew() {
+// begins the log anew, unless a reader still needs it.
+func (c *checkpointer) renew() error {
 	copied := make(chan error, 1)
 	select {
 	case c.turn <- func(conn *liteConn) {
-		_, _, err := checkpoint(conn)
+		_, _, err := checkpoint(conn, "PASSIVE")
 		copied <- err
 	}:
+		return <-copied
 	case <-c.stop:
-		return
-	}
-	if err := <-copied; err != nil {
-		c.s.log.Warn("log not copied into the database", "err", err)
+		return nil
 	}
 }
 
-// checkpoint copies as much of the log as it can without waiting for anybody,
-// and gives the pages in the log and how many of them are copied. A passive one
-// never disturbs readers or the writer.
-func checkpoint(conn *liteConn) (log, copied int, err error) {
-	r, err := conn.query(context.Background(), `PRAGMA wal_checkpoint(PASSIVE)`, nil)
+// checkpoint copies as much of the log as it can without waiting for anybody
+// (PASSIVE) or only looks (NOOP), and gives the pages in the log and how many of
+// them are copied.
+func checkpoint(conn *liteConn, mode string) (log, copied int, err error) {
+	r, err := conn.query(context.Background(), `PRAGMA wal_checkpoint(`+mode+`)`, nil)
 	if err != nil {
 		return 0, 0, fmt.Errorf("checkpoint: %w", err)
 	}

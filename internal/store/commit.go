@@ -283,8 +283,8 @@ func (c *committer) commit() {
 		for _, u := range c.batch {
 			u.finish(nil)
 		}
+		c.checks.committed(len(c.batch))
 		c.batch = c.batch[:0]
-		c.checks.committed()
 		return
 	}
 	switch liteCode(err) {

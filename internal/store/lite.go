@@ -106,16 +106,15 @@ func (l *lite) dsn(write bool) string {
 	return "file:" + (&url.URL{Path: l.path}).EscapedPath() + "?" + q.Encode()
 }
 
-// cacheKiB is the page cache of a connection.
+// cacheKiB is the page cache of a connection. SQLite looks through the whole of
+// the writer's after many commits, so that more of it would cost more than it
+// saves: behind it is the kernel's.
 func cacheKiB(write bool) int {
 	if write {
-		return 64 << 10
+		return 16 << 10
 	}
 	return 4 << 10
 }
-
-// logKeep is the size that the log's file is cut to when it begins anew.
-const logKeep = 64 << 20
 
 // view lends a reading connection to a closure.
 func (l *lite) view(ctx context.Context, fn func(tx *Tx) error) (err error) {

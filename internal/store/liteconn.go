@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -26,8 +28,9 @@ type liteConn struct {
 }
 
 type liteStmt struct {
-	stmt driver.Stmt
-	busy bool // a query is being read
+	stmt  driver.Stmt
+	order []int // the argument of each place
+	busy  bool  // a query is being read
 }
 
 func dialLite(ctx context.Context, dsn string) (*liteConn, error) {
@@ -60,17 +63,18 @@ func (c *liteConn) prepare(ctx context.Context, query string) (_ *liteStmt, own 
 	if st != nil && !st.busy {
 		return st, false, nil
 	}
-	p, err := c.conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	text, order := unnumbered(query)
+	p, err := c.conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
 	if err != nil {
 		return nil, false, err
 	}
 	if st != nil {
-		return &liteStmt{stmt: p}, true, nil
+		return &liteStmt{stmt: p, order: order}, true, nil
 	}
 	if len(c.stmts) >= maxStatements {
 		c.forgetOne()
 	}
-	st = &liteStmt{stmt: p}
+	st = &liteStmt{stmt: p, order: order}
 	c.stmts[query] = st
 	return st, false, nil
 }
@@ -94,7 +98,7 @@ func (c *liteConn) exec(ctx context.Context, query string, args []any) (int64, e
 	if own {
 		defer func() { _ = st.stmt.Close() }()
 	}
-	bound, err := c.bind(args)
+	bound, err := c.bind(st.order, args)
 	if err != nil {
 		return 0, err
 	}
@@ -110,7 +114,7 @@ func (c *liteConn) query(ctx context.Context, query string, args []any) (rows, e
 	if err != nil {
 		return nil, liteError(err)
 	}
-	bound, err := c.bind(args)
+	bound, err := c.bind(st.order, args)
 	if err != nil {
 		return nil, err
 	}
@@ -127,19 +131,49 @@ func (c *liteConn) query(ctx context.Context, query string, args []any) (rows, e
 
 // bind makes the driver's arguments, in a buffer that lasts until the next
 // statement.
-func (c *liteConn) bind(args []any) ([]driver.NamedValue, error) {
-	if cap(c.args) < len(args) {
-		c.args = make([]driver.NamedValue, len(args), 2*len(args))
+func (c *liteConn) bind(order []int, args []any) ([]driver.NamedValue, error) {
+	if cap(c.args) < len(order) {
+		c.args = make([]driver.NamedValue, len(order), 2*len(order))
 	}
-	bound := c.args[:len(args)]
-	for i, a := range args {
-		v, err := liteValue(a)
+	bound := c.args[:len(order)]
+	for i, n := range order {
+		if n >= len(args) {
+			return nil, fmt.Errorf("%d arguments, and a place for number %d", len(args), n+1)
+		}
+		v, err := liteValue(args[n])
 		if err != nil {
 			return nil, err
 		}
 		bound[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
 	return bound, nil
+}
+
+// unnumbered replaces the places $1, $2, … by ?, and gives the argument of
+// each: the driver asks SQLite for the name of every numbered place each time a
+// statement runs. What is quoted stays as it is.
+func unnumbered(query string) (string, []int) {
+	var b strings.Builder
+	var order []int
+	quoted := false
+	for i := 0; i < len(query); i++ {
+		c := query[i]
+		end := i + 1
+		for end < len(query) && '0' <= query[end] && query[end] <= '9' {
+			end++
+		}
+		if c == '\'' {
+			quoted = !quoted
+		}
+		if n, err := strconv.Atoi(query[i+1 : end]); c == '$' && !quoted && err == nil {
+			order = append(order, n-1)
+			b.WriteByte('?')
+			i = end - 1
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), order
 }
 
 func liteValue(a any) (driver.Value, error) {

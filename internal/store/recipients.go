@@ -18,6 +18,11 @@ func addressNo(key string) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:8]) >> 1) //nolint:gosec // 63 bits
 }
 
+// dayNo is the day of a message in the index of addresses. Without it each new
+// entry would lie anywhere in an index of all mail, which does not fit the
+// memory; the entries of a day do.
+func dayNo(received time.Time) int64 { return timeToDB(received) / (24 * time.Hour).Microseconds() }
+
 // sumRecipient covers what does not change: who gets which message.
 func sumRecipient(id []byte, n int64, address string) int64 {
 	s := seal{buf: make([]byte, 0, 128)}
@@ -32,18 +37,19 @@ func (tx *Tx) addRecipients(ctx context.Context, m *NewMessage) error {
 	if err != nil {
 		return err
 	}
-	args := make([]any, 0, 14*min(len(m.Recipients), recipientsAtOnce))
+	day := dayNo(m.Message.ReceivedAt)
+	args := make([]any, 0, 15*min(len(m.Recipients), recipientsAtOnce))
 	return inGroups(m.Recipients, recipientsAtOnce, func(group []pennypost.Recipient) error {
 		args = args[:0]
 		for i := range group {
 			r := &group[i]
 			n := int64(r.N)
-			args = append(args, m.Message.ID[:], n, int64(m.Message.ServerID), string(r.Address), addressNo(r.Address.Key()),
+			args = append(args, m.Message.ID[:], n, int64(m.Message.ServerID), day, string(r.Address), addressNo(r.Address.Key()),
 				jobs[r.N], int64(r.State), int64(r.Attempts), timeToDB(r.NextAt), plain(r.Rule), plain(r.Reply),
 				timeToDB(r.ChangedAt), r.HeldFor.Microseconds(), sumRecipient(m.Message.ID[:], n, string(r.Address)))
 		}
-		_, err := tx.exec(ctx, insertMany(`INSERT INTO recipients (message_id, n, server_id, address, address_no, job_id, state,
-			attempts, next_at, rule, reply, changed_at, held_us, checksum) VALUES `, 14, len(group)), args...)
+		_, err := tx.exec(ctx, insertMany(`INSERT INTO recipients (message_id, n, server_id, day, address, address_no, job_id, state,
+			attempts, next_at, rule, reply, changed_at, held_us, checksum) VALUES `, 15, len(group)), args...)
 		return err
 	})
 }

@@ -29,10 +29,14 @@ type MessageFilter struct {
 // SearchMessages gives a page of the messages that a filter finds, the newest
 // first, and how many it finds in all.
 func (tx *Tx) SearchMessages(ctx context.Context, f MessageFilter, count, offset int) ([]pennypost.Message, int, error) {
-	if f.Subject != "" || f.MetadataKey != "" {
-		return tx.siftMessages(ctx, &f, count, offset)
+	d, err := tx.searchDays(ctx, &f)
+	if err != nil {
+		return nil, 0, fmt.Errorf("search messages: %w", err)
 	}
-	from, args := f.query()
+	from, args := f.query(d)
+	if f.Subject != "" || f.MetadataKey != "" {
+		return tx.siftMessages(ctx, &f, from, args, count, offset)
+	}
 	var total int
 	if err := tx.row(ctx, `SELECT COUNT(*)`+from, args...).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("count messages: %w", err)
@@ -52,10 +56,37 @@ func searchColumns() string {
 	return `m.` + strings.ReplaceAll(strings.Join(strings.Fields(messageColumns), " "), ", ", ", m.")
 }
 
+// days are the first and the last day that a recipient is looked for in.
+type days struct{ first, last int64 }
+
+func (tx *Tx) searchDays(ctx context.Context, f *MessageFilter) (days, error) {
+	var d days
+	if f.Recipient == "" {
+		return d, nil
+	}
+	err := tx.row(ctx, `SELECT COALESCE(MIN(day), 0), COALESCE(MAX(day), -1) FROM recipients WHERE server_id = $1`,
+		int64(f.Server)).Scan(&d.first, &d.last)
+	if !f.After.IsZero() {
+		d.first = max(d.first, dayNo(f.After))
+	}
+	if !f.Before.IsZero() {
+		d.last = min(d.last, dayNo(f.Before))
+	}
+	return d, err
+}
+
+// byRecipient looks into the index of addresses day by day.
+const byRecipient = ` FROM (
+	WITH RECURSIVE span(day) AS (
+		SELECT CAST($3 AS BIGINT) WHERE CAST($3 AS BIGINT) <= CAST($4 AS BIGINT)
+		UNION ALL SELECT day + 1 FROM span WHERE day < CAST($4 AS BIGINT))
+	SELECT DISTINCT i.message_id FROM span CROSS JOIN recipients i
+	WHERE i.server_id = $1 AND i.day = span.day AND i.address_no = $2) r CROSS JOIN messages m`
+
 // query makes the part from FROM on of what SQL compares. A recipient is looked
 // for first (CROSS JOIN keeps SQLite to that order), since nobody gets many
 // messages; otherwise the index of the stream gives the order.
-func (f *MessageFilter) query() (string, []any) {
+func (f *MessageFilter) query(d days) (string, []any) {
 	from := ` FROM messages m`
 	where := []string{`m.server_id = $1`}
 	args := []any{int64(f.Server)}
@@ -64,8 +95,8 @@ func (f *MessageFilter) query() (string, []any) {
 		where = append(where, fmt.Sprintf(cond, len(args)))
 	}
 	if f.Recipient != "" {
-		args = append(args, addressNo(strings.ToLower(f.Recipient)))
-		from = ` FROM (SELECT DISTINCT message_id FROM recipients WHERE server_id = $1 AND address_no = $2) r CROSS JOIN messages m`
+		args = append(args, addressNo(strings.ToLower(f.Recipient)), d.first, d.last)
+		from = byRecipient
 		where = append(where, `m.id = r.message_id`)
 	}
 	if f.Stream != "" {
@@ -101,11 +132,10 @@ type sifted struct {
 }
 
 // siftMessages looks through the messages that SQL finds.
-func (tx *Tx) siftMessages(ctx context.Context, f *MessageFilter, count, offset int) ([]pennypost.Message, int, error) {
-	from, args := f.query()
+func (tx *Tx) siftMessages(ctx context.Context, f *MessageFilter, from string, args []any, count, offset int) ([]pennypost.Message, int, error) {
 	var page []pennypost.MessageID
 	total := 0
-	_, err := collect(tx, ctx, func(row scanner) (*struct{}, error) {
+	_, err := collect(tx, ctx, func(row scanner) (*struct{}, error) { // a list of nothing takes no room
 		var s sifted
 		if err := row.Scan(&s.id, &s.subject, &s.metadata); err != nil {
 			return nil, err

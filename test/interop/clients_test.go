@@ -43,22 +43,27 @@ func TestClients(t *testing.T) {
 	clients := map[string]func(t *testing.T, to string){}
 	for port, addr := range map[string]string{"587": in.submission, "25": in.port25} {
 		clients["swaks-"+port] = func(t *testing.T, to string) {
+			t.Helper()
 			mustRun(t, swaks, "--server", addr, "--tls", "--auth", "PLAIN", "--auth-user", in.user, "--auth-password", in.secret,
 				"--from", sender, "--to", to, "--header", "Subject: from swaks-"+port)
 		}
 		clients["swaks-login-"+port] = func(t *testing.T, to string) {
+			t.Helper()
 			mustRun(t, swaks, "--server", addr, "--tls", "--auth", "LOGIN", "--auth-user", in.user, "--auth-password", in.secret,
 				"--from", sender, "--to", to, "--header", "Subject: from swaks-login-"+port)
 		}
 		clients["curl-"+port] = func(t *testing.T, to string) {
+			t.Helper()
 			mustRun(t, curl, "-sS", "--fail", "--ssl-reqd", "--insecure", "--url", "smtp://"+addr, "--user", in.user+":"+in.secret,
 				"--mail-from", sender, "--mail-rcpt", to, "--upload-file", mail("curl-"+port, to))
 		}
 		clients["smtplib-"+port] = func(t *testing.T, to string) {
+			t.Helper()
 			host, p := split(addr)
 			mustRun(t, python, "-c", pythonSend, host, p, "starttls", in.user, in.secret, sender, to, "from smtplib-"+port)
 		}
 		clients["msmtp-"+port] = func(t *testing.T, to string) {
+			t.Helper()
 			host, p := split(addr)
 			out, err := run(t, nil, "sh", "-c", `exec "$0" --file=/dev/null --host="$1" --port="$2" --auth=plain --user="$3" --passwordeval="echo $4" --tls=on --tls-starttls=on --tls-certcheck=off --from="$5" "$6" <"$7"`,
 				msmtp, host, p, in.user, in.secret, sender, to, mail("msmtp-"+port, to))
@@ -68,18 +73,22 @@ func TestClients(t *testing.T) {
 		}
 	}
 	clients["swaks-465"] = func(t *testing.T, to string) {
+		t.Helper()
 		mustRun(t, swaks, "--server", in.smtps, "--tls-on-connect", "--auth", "PLAIN", "--auth-user", in.user, "--auth-password", in.secret,
 			"--from", sender, "--to", to, "--header", "Subject: from swaks-465")
 	}
 	clients["curl-465"] = func(t *testing.T, to string) {
+		t.Helper()
 		mustRun(t, curl, "-sS", "--fail", "--insecure", "--url", "smtps://"+in.smtps, "--user", in.user+":"+in.secret,
 			"--mail-from", sender, "--mail-rcpt", to, "--upload-file", mail("curl-465", to))
 	}
 	clients["smtplib-465"] = func(t *testing.T, to string) {
+		t.Helper()
 		host, p := split(in.smtps)
 		mustRun(t, python, "-c", pythonSend, host, p, "tls", in.user, in.secret, sender, to, "from smtplib-465")
 	}
 	clients["msmtp-465"] = func(t *testing.T, to string) {
+		t.Helper()
 		host, p := split(in.smtps)
 		out, err := run(t, nil, "sh", "-c", `exec "$0" --file=/dev/null --host="$1" --port="$2" --auth=plain --user="$3" --passwordeval="echo $4" --tls=on --tls-starttls=off --tls-certcheck=off --from="$5" "$6" <"$7"`,
 			msmtp, host, p, in.user, in.secret, sender, to, mail("msmtp-465", to))
@@ -88,6 +97,7 @@ func TestClients(t *testing.T) {
 		}
 	}
 	clients["curl-http"] = func(t *testing.T, to string) {
+		t.Helper()
 		out, err := run(t, nil, curl, "-sS", "--fail-with-body", "http://"+in.web+"/email", "-H", "Accept: application/json",
 			"-H", "Content-Type: application/json", "-H", "X-Postmark-Server-Token: "+in.token,
 			"-d", `{"From":"Shop <`+sender+`>","To":"`+to+`","Subject":"from curl-http","TextBody":"Hello"}`)
@@ -229,6 +239,7 @@ func TestNode(t *testing.T) {
 }
 
 func official(t *testing.T, n *fakenet.Net, in *instance, send func(string, map[string]any) map[string]any) {
+	t.Helper()
 	got := send("postmark", map[string]any{
 		"host": in.web, "token": in.token, "from": "Shop <" + sender + ">", "to": "Ann <js@customer.test>",
 		"batchTo": "js-batch@customer.test", "subject": "from postmark",

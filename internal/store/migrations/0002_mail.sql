@@ -65,6 +65,7 @@ CREATE TABLE recipients (
 	message_id {{bytes}} NOT NULL,
 	n          BIGINT    NOT NULL,
 	server_id  BIGINT    NOT NULL,
+	day        BIGINT    NOT NULL, -- of acceptance (UTC), since 1970
 	address    TEXT      NOT NULL,
 	address_no BIGINT    NOT NULL, -- hash of the address in lower case, for search
 	job_id     BIGINT    NOT NULL, -- its delivery job; 0: never had one
@@ -79,7 +80,7 @@ CREATE TABLE recipients (
 	PRIMARY KEY (message_id, n)
 ) {{norowid}};
 
-CREATE INDEX recipients_address ON recipients (server_id, address_no, message_id);
+CREATE INDEX recipients_address ON recipients (server_id, day, address_no, message_id);
 
 CREATE TABLE attempts (
 	message_id   {{bytes}} NOT NULL,
