@@ -29,6 +29,8 @@ type rig struct {
 
 	smtp, smtps, http, operator, metrics string // addresses
 
+	fileLimit int // KiB that a file may have; 0: any
+
 	cmd   *exec.Cmd
 	ended chan error
 	log   lockedBuffer
@@ -111,7 +113,10 @@ const startWithin = 60 * time.Second
 
 // start boots the program and waits until it is ready.
 func (r *rig) start() error {
-	cmd := exec.Command(filepath.Join(binDir, "pennypost"), "serve") //nolint:gosec,noctx // our own program, ended below
+	cmd := exec.Command(filepath.Join(binDir, "pennypost"), "serve")
+	if r.fileLimit > 0 {
+		cmd = exec.Command("bash", "-c", fmt.Sprintf(`ulimit -f %d; exec "$0" "$@"`, r.fileLimit), cmd.Path, "serve")
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for k, v := range r.settings {

@@ -246,3 +246,51 @@ func TestCertificate(t *testing.T) {
 		t.Errorf("/readyz: %d, %v", status, err)
 	}
 }
+
+// TestDiskFails lets the disk refuse a write. The program ends at once and says
+// why, and everything that it acknowledged goes out after the next start.
+func TestDiskFails(t *testing.T) {
+	r := booted(t, fakenet.Config{}, nil)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.fileLimit = 4000
+	if err := r.start(); err != nil {
+		t.Fatal(err)
+	}
+	acked := make(map[string]bool)
+	for i := range 200 {
+		to := fmt.Sprintf("a%d@one.test", i)
+		var result struct{ ErrorCode int }
+		err := r.serverCall("POST", "/email", map[string]string{
+			"From": "orders@shop.test", "To": to, "Subject": "x", "TextBody": strings.Repeat("0123456789\n", 10_000),
+		}, &result)
+		if err != nil {
+			break
+		}
+		acked[to] = true
+	}
+	select {
+	case err := <-r.ended:
+		if err == nil {
+			t.Error("ended without an error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the program goes on with a database that failed")
+	}
+	r.cmd = nil
+	if !strings.Contains(r.log.String(), "database failed for good") || len(acked) == 0 || len(acked) == 200 {
+		t.Errorf("%d acknowledged", len(acked))
+	}
+	r.fileLimit = 0
+	if err := r.start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for to := range acked {
+		if _, err := r.net.Box().WaitFor(ctx, to, 1); err != nil {
+			t.Error(err)
+		}
+	}
+}

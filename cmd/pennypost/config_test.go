@@ -238,6 +238,28 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// A toggle's name alone means true; what follows an equals sign is judged with
+// the other settings.
+func TestToggles(t *testing.T) {
+	env := []string{hostEnv, "PENNYPOST_HTTP_LISTEN=0.0.0.0:80", "PENNYPOST_MX_PORT=none"}
+	for _, tt := range []struct {
+		arg      string
+		refused  bool // plain HTTP
+		mistaken bool
+	}{
+		{"--insecure-http", false, false},
+		{"--insecure-http=true", false, false},
+		{"--insecure-http=false", true, false},
+		{"--insecure-http=perhaps", true, true},
+	} {
+		// The port is wrong each time, so that nothing is started.
+		code, _, stderr := runApp(t, env, "serve", tt.arg)
+		if code != exitUsage || strings.Contains(stderr, "without TLS") != tt.refused || strings.Contains(stderr, "neither true nor false") != tt.mistaken {
+			t.Errorf("%s: got %d, %s", tt.arg, code, stderr)
+		}
+	}
+}
+
 func TestInterruptedIsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -34,6 +34,8 @@ const (
 )
 
 func main() {
+	// What we write is nobody else's: the database has all mail.
+	syscall.Umask(0o077)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)

@@ -107,6 +107,8 @@ func (d *Deliverer) untold(ctx context.Context, k *letter, t *talk) bool {
 func (d *Deliverer) tellLane(w *queue.Worker, t *talk, r *result, began time.Time) (again bool) {
 	failed := r.outcome == pennypost.OutcomeDeferred
 	switch {
+	case failed && t.unrouted() && !strings.HasPrefix(w.Lane(), dnsLane):
+		w.Reroute()
 	case failed && !t.reached():
 		return !w.Fail(began) && isConnect(t) && w.Again()
 	case failed && (r.verdict.Block || r.ambiguous || t.reply != nil && t.reply.Code == 421):

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,19 +165,29 @@ func Dest(m *pennypost.Message, a pennypost.Address) string {
 	return a.Domain()
 }
 
-// laneFor is how long the lane of a dest without a route is kept.
-const laneFor = 30 * time.Second
+// Lanes of dests without a route, and how long that is believed.
+const (
+	dnsLane = "dns "
+	laneFor = 30 * time.Second
+)
 
-// lane gives the lane of a dest: its site. What has none is a lane of its own.
-func (d *Deliverer) lane(ctx context.Context, dest string) (string, time.Time) {
+// lane gives the lane of a dest: its site. Domains with the same mail servers
+// fail together; a site may have other servers for other domains. What has no
+// route is a lane of its own.
+func (d *Deliverer) lane(ctx context.Context, dest string) queue.Way {
 	if dest == sandboxDest {
-		return sandboxDest, d.c.Now().Add(time.Hour)
+		return queue.Way{Lane: sandboxDest, Until: d.c.Now().Add(time.Hour)}
 	}
 	route, err := d.c.Finder.Route(ctx, dest)
 	if err != nil {
-		return "dns " + dest, d.c.Now().Add(laneFor)
+		return queue.Way{Lane: dnsLane + dest, Until: d.c.Now().Add(laneFor)}
 	}
-	return route.Site, route.Expires
+	hosts := make([]string, len(route.Hosts))
+	for i, h := range route.Hosts {
+		hosts[i] = h.Name
+	}
+	slices.Sort(hosts)
+	return queue.Way{Lane: route.Site, Group: strings.Join(hosts, " "), Until: route.Expires}
 }
 
 // work is one worker of a lane.

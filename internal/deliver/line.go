@@ -276,6 +276,10 @@ func printable(s string) string {
 	return s
 }
 
+// unrouted tells whether no mail server could be named: that says nothing about
+// any.
+func (t *talk) unrouted() bool { return t.reply == nil && t.host == "" }
+
 // isConnect tells whether no message was begun.
 func isConnect(t *talk) bool {
 	switch t.phase() {

@@ -8,7 +8,7 @@ import (
 // A dest is what is known of one Dest while it has tasks, or lately had.
 type dest struct {
 	name     string
-	lane     *lane     // nil until it was looked up
+	group    *group    // nil until it was looked up
 	until    time.Time // when to look it up again
 	looking  bool
 	unplaced []*Task // wait for the look-up
@@ -16,7 +16,7 @@ type dest struct {
 	bytes    int64
 	more     bool // the store has due jobs of it, as far as we know
 	wanting  bool // in Queue.want
-	parked   bool // in lane.parked
+	parked   bool // in group.parked
 }
 
 // dest gives the entry of a name. q.mu is held, as in all that follow.
@@ -29,33 +29,30 @@ func (q *Queue) dest(name string) *dest {
 	return d
 }
 
-// laneOf gives the lane of a dest, or nil while it is unknown. An answer that
-// is out of date is used until the new one is there: lanes only group.
-func (q *Queue) laneOf(d *dest) *lane {
-	if d.lane == nil {
-		return nil
+// groupOf gives the group of a dest, or nil while it is unknown. An answer that
+// is out of date is used until the new one is there.
+func (q *Queue) groupOf(d *dest) *group {
+	if d.group != nil && d.group.gone {
+		d.group = q.group(d.group.name)
 	}
-	if d.lane.gone {
-		d.lane = q.lane(d.lane.name)
-	}
-	return d.lane
+	return d.group
 }
 
-// route puts a task into its lane, or lets it wait for the lane's name.
+// route puts a task on its way, or lets it wait until that is known.
 func (q *Queue) route(t *Task) {
 	d := t.dest
 	q.lookUp(d)
-	l := q.laneOf(d)
-	if l == nil {
+	g := q.groupOf(d)
+	if g == nil {
 		d.unplaced = append(d.unplaced, t)
 		return
 	}
-	q.push(l, t)
+	q.push(g, t)
 }
 
-// lookUp asks for the lane of a dest unless it is known or being asked for.
+// lookUp asks for the way of a dest unless it is known or being asked for.
 func (q *Queue) lookUp(d *dest) {
-	if d.looking || q.phase == stopping || d.lane != nil && q.c.Now().Before(d.until) {
+	if d.looking || q.phase == stopping || d.group != nil && q.c.Now().Before(d.until) {
 		return
 	}
 	d.looking = true
@@ -96,7 +93,7 @@ func (q *Queue) lookNow(ctx context.Context, d *dest) {
 		}
 	})
 	defer timer.Stop()
-	name, until := q.askLane(ctx, d.name)
+	way := q.askLane(ctx, d.name)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	done = true
@@ -104,17 +101,17 @@ func (q *Queue) lookNow(ctx context.Context, d *dest) {
 		q.slow--
 	}
 	q.looking--
-	q.found(d, name, until)
+	q.found(d, way)
 	q.startLooks()
 }
 
 // askLane survives a panic of Lane: the dest then is a lane of its own.
-func (q *Queue) askLane(ctx context.Context, name string) (lane string, until time.Time) {
+func (q *Queue) askLane(ctx context.Context, name string) (way Way) {
 	defer func() {
 		if r := recover(); r != nil {
 			q.met.panics.Add(1)
 			q.c.Log.ErrorContext(ctx, "look-up of a lane panicked", "dest", name, "panic", r)
-			lane, until = name, q.c.Now().Add(time.Minute)
+			way = Way{Lane: name, Until: q.c.Now().Add(time.Minute)}
 		}
 	}()
 	return q.c.Lane(ctx, name)
@@ -122,18 +119,22 @@ func (q *Queue) askLane(ctx context.Context, name string) (lane string, until ti
 
 // found takes the answer of a look-up. Tasks that are in another lane stay
 // there.
-func (q *Queue) found(d *dest, name string, until time.Time) {
+func (q *Queue) found(d *dest, way Way) {
 	d.looking = false
-	d.until = until
-	if d.lane == nil || d.lane.name != name {
+	d.until = way.Until
+	name := groupName{way.Lane, way.Group}
+	if name.group == "" {
+		name.group = d.name
+	}
+	if d.group == nil || d.group.name != name {
 		q.unpark(d)
-		d.lane = q.lane(name)
+		d.group = q.group(name)
 	}
 	tasks := d.unplaced
 	d.unplaced = nil
-	l := q.laneOf(d)
+	g := q.groupOf(d)
 	for _, t := range tasks {
-		q.push(l, t)
+		q.push(g, t)
 	}
 	q.wanted(d)
 }
@@ -145,8 +146,9 @@ func (q *Queue) release(d *dest, kept int64) {
 	d.held--
 	d.bytes -= kept
 	q.wanted(d)
-	if l := d.lane; l != nil && len(l.parked) > 0 {
-		q.unparkSome(l)
+	if d.group != nil {
+		q.unparkSome(d.group)
+		q.unparkFull(d.group.lane)
 	}
 	if len(q.want) > 0 {
 		q.nudge()
@@ -156,7 +158,7 @@ func (q *Queue) release(d *dest, kept int64) {
 // maxDests is how many idle dests are remembered for the sake of their lanes.
 const maxDests = 10_000
 
-// sweep forgets dests and lanes that nothing goes on with.
+// sweep forgets dests, groups and lanes that nothing goes on with.
 func (q *Queue) sweep() {
 	now := q.c.Now()
 	surplus := len(q.dests) - maxDests
@@ -164,14 +166,20 @@ func (q *Queue) sweep() {
 		if d.held > 0 || d.looking || d.wanting || d.parked {
 			continue // what it has in the store is found by the scan
 		}
-		if d.lane == nil || !now.Before(d.until) || surplus > 0 {
+		if d.group == nil || !now.Before(d.until) || surplus > 0 {
 			delete(q.dests, name)
 			surplus--
 		}
 	}
+	for name, g := range q.groups {
+		if g.forgettable(now) {
+			g.gone = true
+			g.lane.groups--
+			delete(q.groups, name)
+		}
+	}
 	for name, l := range q.lanes {
-		if l.forgettable(now) {
-			l.gone = true
+		if l.groups == 0 && l.workers == 0 && !l.hungry && !now.Before(l.ceilingTo) {
 			delete(q.lanes, name)
 		}
 	}

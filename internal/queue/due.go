@@ -12,11 +12,11 @@ const maxDue = 50_000
 // are due together make one entry.
 const dueStep = 100 * time.Millisecond
 
-// An alarm is a time at which a dest has a job due, or a lane has rested.
+// An alarm is a time at which a dest has a job due, or a group has rested.
 type alarm struct {
-	at   time.Time
-	dest string
-	lane *lane
+	at    time.Time
+	dest  string
+	group *group
 }
 
 type alarms []alarm
@@ -59,8 +59,8 @@ func (h *dueHeap) add(dest string, at time.Time) {
 	heap.Push(&h.list, alarm{at: at, dest: dest})
 }
 
-// addLane notes when a lane has rested; there are few of these.
-func (h *dueHeap) addLane(l *lane, at time.Time) { heap.Push(&h.list, alarm{at: at, lane: l}) }
+// addGroup notes when a group has rested.
+func (h *dueHeap) addGroup(g *group, at time.Time) { heap.Push(&h.list, alarm{at: at, group: g}) }
 
 // pop gives an alarm that is due.
 func (h *dueHeap) pop(now time.Time) (alarm, bool) {
@@ -68,7 +68,7 @@ func (h *dueHeap) pop(now time.Time) (alarm, bool) {
 		return alarm{}, false
 	}
 	a := heap.Pop(&h.list).(alarm) //nolint:errcheck,forcetypeassert // see Push
-	if a.lane == nil {
+	if a.group == nil {
 		delete(h.seen, dueKey{a.at.UnixNano(), a.dest})
 	}
 	return a, true

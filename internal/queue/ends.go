@@ -82,17 +82,20 @@ func (w *Worker) Again() bool {
 	if t == nil || t.again >= maxAgain || q.phase != running {
 		return false
 	}
+	g := t.group
 	t.end()
 	t.again++
-	if w.lane.resting(q) {
+	if g.resting(q) {
 		q.handBack(t, true)
 		return true
 	}
-	w.lane.add(t, true)
+	t.group = g
+	g.admitted++
+	g.lane.add(t, true)
 	return true
 }
 
-// A handBack is a job to be freed in the store. When its lane rests, its dest
+// A handBack is a job to be freed in the store. When its group rests, its dest
 // is kept from the scan meanwhile.
 type handBack struct {
 	id   int64
@@ -104,8 +107,8 @@ func (q *Queue) handBack(t *Task, rests bool) {
 	d := t.dest
 	q.back = append(q.back, handBack{id: t.Job.ID, dest: d})
 	d.more = true
-	if l := d.lane; rests && l != nil {
-		q.delays[d.name] = l.restTo
+	if rests && d.group != nil {
+		q.delays[d.name] = d.group.restTo
 	}
 	q.release(d, t.kept)
 	q.nudge()

@@ -14,7 +14,6 @@ const (
 	claimDests = 64  // of one transaction
 	claimJobs  = 500
 	claimMax   = 200 // jobs of one dest at a time
-	probeJobs  = 16  // of a lane that failed
 	freeStep   = 500
 	deadStep   = 500
 )
@@ -123,8 +122,10 @@ func (q *Queue) ring(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for a, ok := q.due.pop(now); ok; a, ok = q.due.pop(now) {
-		if a.lane != nil {
-			q.rested(a.lane)
+		if a.group != nil {
+			if !a.group.gone {
+				q.unparkSome(a.group)
+			}
 			continue
 		}
 		d := q.dest(a.dest)
@@ -132,14 +133,6 @@ func (q *Queue) ring(now time.Time) {
 		q.wanted(d)
 	}
 	q.markStalled()
-}
-
-func (q *Queue) rested(l *lane) {
-	if l.gone || l.resting(q) {
-		return
-	}
-	q.staff(l)
-	q.unparkSome(l)
 }
 
 // quiet tells whether no claim is due.
@@ -206,8 +199,8 @@ func (f *feeder) scan(ctx context.Context) error {
 func (q *Queue) delay(d *dest) {
 	now := q.c.Now()
 	until := now.Add(5*time.Second + time.Duration(q.c.Rand()*float64(10*time.Second)))
-	if l := d.lane; l != nil && l.restTo.After(until) {
-		until = l.restTo
+	if g := d.group; g != nil && g.restTo.After(until) {
+		until = g.restTo
 	}
 	q.delays[d.name] = until
 }
@@ -219,16 +212,18 @@ func (q *Queue) wanted(d *dest) {
 		return
 	}
 	q.lookUp(d)
-	l := q.laneOf(d)
-	if l == nil {
+	g := q.groupOf(d)
+	switch {
+	case g == nil:
 		return // found asks again
-	}
-	if l.resting(q) || 2*l.waiting > q.laneShare(l) || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
-		q.park(d, l)
+	case g.resting(q), g.probing():
+		q.park(d, g)
 		return
-	}
-	if l.fails > 0 {
-		l.probe = d
+	case q.tight(g):
+		q.parkFull(d, g)
+		return
+	case g.fails > 0:
+		g.probe = d
 	}
 	d.wanting = true
 	q.want = append(q.want, d)
@@ -301,21 +296,21 @@ func (q *Queue) orders() []claim {
 // room is how many jobs of a dest may be claimed now. A quarter of a dest's
 // share is left for mail that comes in.
 func (q *Queue) room(d *dest) int {
-	l := q.laneOf(d)
-	if l == nil || l.resting(q) {
+	g := q.groupOf(d)
+	if g == nil || g.resting(q) {
 		return 0
 	}
 	n := min(q.destShare(), max(1, q.c.PerDest*3/4)) - d.held
-	n = min(n, q.laneShare(l)-l.waiting, q.c.Memory-q.tasks, claimMax)
-	if l.fails > 0 {
-		n = min(n, probeJobs)
+	n = min(n, q.space(g), q.c.Memory-q.tasks, claimMax)
+	if g.fails > 0 {
+		n = min(n, 1)
 	}
 	return n
 }
 
 func (q *Queue) unprobe(d *dest) {
-	if d.lane != nil && d.lane.probe == d {
-		d.lane.probe = nil
+	if d.group != nil && d.group.probe == d {
+		d.group.probe = nil
 	}
 }
 
@@ -335,14 +330,14 @@ func (q *Queue) claimed(claims []claim, err error) {
 		for _, job := range c.jobs {
 			q.route(&Task{Job: job, q: q, dest: c.d})
 		}
-		if l := q.laneOf(c.d); l != nil && len(c.jobs) == 0 {
-			q.unparkSome(l)
+		if g := q.groupOf(c.d); g != nil && len(c.jobs) == 0 {
+			q.unparkSome(g)
 		}
 		q.wanted(c.d)
 	}
 }
 
-// free gives jobs back to the store, and delays dests whose lane rests.
+// free gives jobs back to the store, and delays dests whose group rests.
 func (f *feeder) free(ctx context.Context) error {
 	for {
 		back, delays := f.q.takeBack()

@@ -11,27 +11,24 @@ import (
 // works.
 const startLimit = 2
 
-// A lane is a set of dests that share workers.
+// A lane is a set of groups that share workers.
 type lane struct {
 	name    string
-	gone    bool // forgotten; dests that still point here take the new one
+	groups  int
 	classes []*class
 	waiting int       // tasks in classes
+	backlog int       // tasks that its groups have not admitted
 	turn    int       // counts takes, for the share of repetitions
 	workers int       // running, idle ones included
 	stalled int       // workers that hang
 	idle    []*Worker // latest last
 	hungry  bool      // in Queue.hungry
-	parked  []*dest   // want a claim once there is room
-	probe   *dest     // its claim is under way while fails > 0
+	full    []*group  // that have dests waiting for room in the lane
 
-	stuck     bool // all workers hang, as far as was looked
-	limit     int  // of workers; grows with success
-	score     int  // successes since the last growth
-	ceiling   int  // limit that the other side showed; 0: none
+	limit     int // of workers; grows with success
+	score     int // successes since the last growth
+	ceiling   int // limit that the other side showed
 	ceilingTo time.Time
-	fails     int // failures in a row, of the whole lane
-	restTo    time.Time
 	lastGood  time.Time
 }
 
@@ -43,15 +40,6 @@ func (q *Queue) lane(name string) *lane {
 		q.lanes[name] = l
 	}
 	return l
-}
-
-func (l *lane) resting(q *Queue) bool { return q.c.Now().Before(l.restTo) }
-
-// forgettable tells whether nothing goes on in the lane. One that failed is
-// remembered for a while, so that its next rest is a longer one.
-func (l *lane) forgettable(now time.Time) bool {
-	return l.workers == 0 && l.waiting == 0 && len(l.parked) == 0 && !l.hungry &&
-		(l.fails == 0 || now.Sub(l.restTo) > time.Hour) && !now.Before(l.restTo) && !now.Before(l.ceilingTo)
 }
 
 // A class holds the tasks of one priority that are either first tries or
@@ -71,6 +59,8 @@ type line struct {
 }
 
 func (n *line) len() int { return len(n.tasks) - n.next }
+
+func (n *line) push(t *Task) { n.tasks = append(n.tasks, t) }
 
 func (n *line) pop() *Task {
 	t := n.tasks[n.next]
@@ -99,7 +89,7 @@ func (l *lane) add(t *Task, front bool) {
 	if front {
 		n.tasks = slices.Insert(n.tasks, n.next, t)
 	} else {
-		n.tasks = append(n.tasks, t)
+		n.push(t)
 	}
 	l.waiting++
 }
@@ -175,28 +165,20 @@ func (c *class) take() *Task {
 	return t
 }
 
-// drain takes all tasks out.
-func (l *lane) drain() []*Task {
-	all := make([]*Task, 0, l.waiting)
+// remove takes the tasks of a group out, in their order.
+func (l *lane) remove(g *group) []*Task {
+	var out, others []*Task
 	for t := l.take(); t != nil; t = l.take() {
-		all = append(all, t)
+		if t.group == g {
+			out = append(out, t)
+		} else {
+			others = append(others, t)
+		}
 	}
-	return all
-}
-
-// push gives a task to a worker of the lane, or lets it wait.
-func (q *Queue) push(l *lane, t *Task) {
-	if l.resting(q) {
-		q.handBack(t, true)
-		return
+	for _, t := range others {
+		l.add(t, false)
 	}
-	if w := l.popIdle(); w != nil && q.phase == running {
-		q.give(w, t)
-		w.ch <- t
-		return
-	}
-	l.add(t, false)
-	q.staff(l)
+	return out
 }
 
 func (l *lane) popIdle() *Worker {
@@ -209,7 +191,7 @@ func (l *lane) popIdle() *Worker {
 }
 
 // Memory of a lane: so many tasks for each worker that it may have, and a few
-// once it is stuck.
+// for a group that is stuck.
 const (
 	tasksPerWorker = 500
 	tasksIfStuck   = 4
@@ -218,10 +200,26 @@ const (
 // laneShare is how many tasks may wait in a lane: what it has shown that it can
 // do, and never more than a share of what is free.
 func (q *Queue) laneShare(l *lane) int {
-	if l.stuck {
-		return tasksIfStuck
-	}
 	return min(l.limit*tasksPerWorker, 2*q.c.PerDest, 1+(q.c.Memory-q.tasks)/4)
 }
 
+// groupShare is how many tasks of a group may be in memory: half of the lane's
+// room until it has shown that it works.
+func (q *Queue) groupShare(g *group) int {
+	share := q.laneShare(g.lane)
+	switch {
+	case g.stuck:
+		return tasksIfStuck
+	case !g.proven:
+		return (share + 1) / 2
+	}
+	return share
+}
+
 func (q *Queue) destShare() int { return min(q.c.PerDest, 1+(q.c.Memory-q.tasks)/4) }
+
+// space is how much room there is for tasks of a group.
+func (q *Queue) space(g *group) int {
+	l := g.lane
+	return min(q.laneShare(l)-l.waiting-l.backlog, q.groupShare(g)-g.pending())
+}

@@ -22,7 +22,7 @@ type holder struct {
 }
 
 // Reserve asks for room for one task of a dest, whose payload keeps that many
-// octets. Nil: there is none, or its lane rests; the job is then stored free,
+// octets. Nil: there is none, or its group rests; the job is then stored free,
 // and Wake called after the commit. A place ends with Offer or Cancel.
 func (q *Queue) Reserve(dest string, bytes int) *Place { return q.ReserveFor(dest, 0, bytes) }
 
@@ -38,10 +38,10 @@ func (q *Queue) ReserveFor(dest string, tenant pennypost.ServerID, bytes int) *P
 	left := q.destShare() - d.held
 	who := holder{d, tenant}
 	has := q.placing[who]
-	if l := q.laneOf(d); l != nil {
-		left = min(left, q.laneShare(l)-l.waiting)
-		has += l.waitingOf(tenant)
-		if l.fails > 0 {
+	if g := q.groupOf(d); g != nil {
+		left = min(left, q.space(g))
+		has += g.lane.waitingOf(tenant)
+		if g.fails > 0 {
 			return nil
 		}
 	}

@@ -18,9 +18,9 @@ import (
 type Config struct {
 	Store *store.Store
 	Kind  pennypost.JobKind // 0: JobDeliver
-	// Lane gives the lane that serves a dest and until when this holds. It may
-	// ask the network; it is called outside of all locks.
-	Lane func(ctx context.Context, dest string) (lane string, until time.Time)
+	// Lane says how a dest is served. It may ask the network; it is called
+	// outside of all locks.
+	Lane func(ctx context.Context, dest string) Way
 	// Work is one worker of a lane: it calls w.Next until that gives nil, and
 	// ends each task with Done, PutBack, Again or Return. Its context ends when
 	// the grace of a stop is over.
@@ -37,8 +37,8 @@ type Config struct {
 	SweepEvery time.Duration // how often dead sessions are looked for; 0: 10 s
 	StallAfter time.Duration // see the package comment; 0: 30 s
 	Grace      time.Duration // for workers when stopping; 0: 20 s
-	// Rest is how long a lane rests after its n-th failure in a row; nil: 1, 2,
-	// 4, 8, then 15 minutes, give or take a tenth.
+	// Rest is how long a group rests after its n-th failure in a row; nil: 1,
+	// 2, 4, 8, then 15 minutes, give or take a tenth.
 	Rest func(n int) time.Duration
 
 	Now     func() time.Time
@@ -80,6 +80,16 @@ func set[T comparable](v *T, def T) {
 	}
 }
 
+// Way says how a dest is served.
+type Way struct {
+	// Lane is whose workers serve it.
+	Lane string
+	// Group is who fails together with it, within the lane; "" is nobody.
+	Group string
+	// Until is how long this holds.
+	Until time.Time
+}
+
 // Task is a job in memory.
 type Task struct {
 	Job pennypost.Job
@@ -90,6 +100,7 @@ type Task struct {
 
 	q      *Queue
 	dest   *dest
+	group  *group  // that has admitted it
 	worker *Worker // that has it; nil while it waits, and when it has ended
 	kept   int64   // counted in Queue.bytes
 	again  int
@@ -113,6 +124,7 @@ type Queue struct {
 	phase   phase
 	dests   map[string]*dest
 	lanes   map[string]*lane
+	groups  map[groupName]*group
 	tasks   int // in memory, with places and jobs being claimed
 	bytes   int64
 	placed  int            // places that were neither offered nor cancelled
@@ -127,6 +139,7 @@ type Queue struct {
 	hire    func(*Worker) // starts its goroutine; set by Run
 	workers map[*Worker]struct{}
 	stalled int
+	marked  time.Time  // when markStalled looked
 	idle    *list.List // of *Worker, longest idle first
 	hungry  []*lane    // have tasks, but neither worker nor slot
 
@@ -148,6 +161,7 @@ func New(c Config) *Queue {
 		dests:   make(map[string]*dest),
 		placing: make(map[holder]int),
 		lanes:   make(map[string]*lane),
+		groups:  make(map[groupName]*group),
 		settled: make(chan struct{}),
 		due:     newDueHeap(maxDue),
 		delays:  make(map[string]time.Time),

@@ -141,14 +141,14 @@ func TestWakeFindsAtOnce(t *testing.T) {
 // Catalogue O-030, D-010: the look-up of one dest hangs, others go on.
 func TestHangingLookUpDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lane := func(ctx context.Context, dest string) (string, time.Time) {
+		lane := func(ctx context.Context, dest string) Way {
 			if len(dest) > len("ok.example") {
 				select {
 				case <-ctx.Done():
 				case <-time.After(30 * time.Second):
 				}
 			}
-			return dest, time.Now().Add(time.Hour)
+			return Way{Lane: dest, Until: time.Now().Add(time.Hour)}
 		}
 		x := newWorld(t, Config{Lane: lane, Lookups: 4}, func(x *world) deed { return x.finish })
 		x.run()
@@ -500,8 +500,8 @@ func TestDetach(t *testing.T) {
 // 10,000 dests with one job each cost no memory once they are done.
 func TestManyDestsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newWorld(t, Config{Lane: func(_ context.Context, dest string) (string, time.Time) {
-			return dest, time.Now().Add(time.Minute)
+		x := newWorld(t, Config{Lane: func(_ context.Context, dest string) Way {
+			return Way{Lane: dest, Until: time.Now().Add(time.Minute)}
 		}}, func(x *world) deed { return x.finish })
 		x.run()
 		for i := range 2000 {
@@ -514,7 +514,7 @@ func TestManyDestsAreForgotten(t *testing.T) {
 		}
 		x.q.mu.Lock()
 		defer x.q.mu.Unlock()
-		if len(x.q.dests) != 0 || len(x.q.lanes) != 0 {
+		if len(x.q.dests)+len(x.q.groups)+len(x.q.lanes) != 0 {
 			t.Errorf("%d dests and %d lanes are remembered", len(x.q.dests), len(x.q.lanes))
 		}
 	})

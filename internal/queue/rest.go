@@ -2,17 +2,16 @@ package queue
 
 import "time"
 
-// Good tells that the lane works. Each such success lets it grow a little.
+// Good tells that the worker's task found the other side well, however it ends.
+// Each such success lets the lane grow a little.
 func (w *Worker) Good() {
 	q, l := w.q, w.lane
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.c.Now()
 	l.lastGood = now
-	if l.fails > 0 {
-		l.fails = 0
-		l.score = 0
-		q.unparkSome(l)
+	if w.task != nil {
+		q.works(w.task.group, now)
 	}
 	limit := q.c.PerLane
 	if now.Before(l.ceilingTo) {
@@ -26,6 +25,17 @@ func (w *Worker) Good() {
 		l.limit++
 		q.staff(l)
 	}
+}
+
+// works notes that a group works. q.mu is held.
+func (q *Queue) works(g *group, now time.Time) {
+	g.lastGood = now
+	if g.proven {
+		return
+	}
+	g.proven, g.fails = true, 0
+	q.admitMore(g)
+	q.unparkSome(g)
 }
 
 // ceilingFor is how long a lane stays below the number of connections that the
@@ -46,48 +56,51 @@ func (l *lane) shrink(limit int, now time.Time) {
 	l.ceiling, l.ceilingTo = limit, now.Add(ceilingFor)
 }
 
-// Fail tells that nothing in the lane could be reached, by a try that began at
-// a time. If others succeeded since then only this worker was too many: the
-// lane shrinks and the answer is false. Otherwise the lane rests, and until it
-// has succeeded once there is only one worker, with a few tasks.
+// Fail tells that nothing of the task's group could be reached, by a try that
+// began at a time. If others succeeded since then only this worker was too
+// many: the lane shrinks and the answer is false. Otherwise the group rests,
+// and until it has succeeded once it has one task at a time.
 func (w *Worker) Fail(began time.Time) (rests bool) {
 	q, l := w.q, w.lane
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.lastGood.After(began) && l.workers > 1 {
-		l.shrink(min(l.limit, l.workers-1), q.c.Now())
-		return false
-	}
-	if l.resting(q) {
+	now := q.c.Now()
+	if w.task == nil {
 		return true
 	}
-	l.fails++
-	q.rest(l, q.c.Now().Add(q.c.Rest(l.fails)))
+	g := w.task.group
+	if g.lastGood.After(began) && l.workers > 1 {
+		l.shrink(max(1, min(l.limit, l.workers-1)), now)
+		return false
+	}
+	if g.resting(q) {
+		return true
+	}
+	if !l.lastGood.After(began) {
+		l.limit, l.score = min(l.limit, startLimit), 0
+	}
+	g.fails++
+	q.rest(g, now.Add(q.c.Rest(g.fails)))
 	return true
 }
 
-// Rest lets the lane rest until a time.
-func (w *Worker) Rest(until time.Time) {
+// Reroute tells that the way of the task's dest is not what it was: it is
+// looked for again.
+func (w *Worker) Reroute() {
 	w.q.mu.Lock()
 	defer w.q.mu.Unlock()
-	w.lane.fails = max(w.lane.fails, 1)
-	if until.After(w.lane.restTo) {
-		w.q.rest(w.lane, until)
+	if w.task != nil {
+		w.task.dest.until = time.Time{}
 	}
 }
 
-// rest sends idle workers home and the tasks back to the store: as many jobs
-// as may wait for a dead site are no reason to keep any in memory. q.mu is
-// held.
-func (q *Queue) rest(l *lane, until time.Time) {
-	l.restTo = until
-	l.limit, l.score = 1, 0
+// rest lets a group rest and gives its tasks back to the store: as many jobs as
+// may wait for a dead site are no reason to keep any in memory. q.mu is held.
+func (q *Queue) rest(g *group, until time.Time) {
+	g.restTo = until
 	q.met.rests.Add(1)
-	q.dismissIdle(l)
-	for _, t := range l.drain() {
-		q.handBack(t, true)
-	}
-	q.due.addLane(l, until)
+	q.clear(g, true)
+	q.due.addGroup(g, until)
 	q.nudge()
 }
 
@@ -96,51 +109,80 @@ func (c *Config) defaultRest(n int) time.Duration {
 	return d + time.Duration((c.Rand()-.5)/5*float64(d))
 }
 
-// maxParked bounds the dests that a lane remembers; the others are found by
+// maxParked bounds the dests that a group remembers; the others are found by
 // the scan.
 const maxParked = 1_000
 
-// park remembers that a dest wants a claim once its lane has rested or has
+// park remembers that a dest wants a claim once its group has rested or has
 // room.
-func (q *Queue) park(d *dest, l *lane) {
-	if d.parked || len(l.parked) >= maxParked {
+func (q *Queue) park(d *dest, g *group) {
+	if d.parked || len(g.parked) >= maxParked {
 		return
 	}
 	d.parked = true
-	l.parked = append(l.parked, d)
+	g.parked = append(g.parked, d)
 }
 
-// unpark forgets that a dest waits for its lane.
+// parkFull does the same when the lane has no room, which other groups may
+// make.
+func (q *Queue) parkFull(d *dest, g *group) {
+	q.park(d, g)
+	if d.parked && !g.full {
+		g.full = true
+		g.lane.full = append(g.lane.full, g)
+	}
+}
+
+// unpark forgets that a dest waits.
 func (q *Queue) unpark(d *dest) {
 	if !d.parked {
 		return
 	}
 	d.parked = false
-	for i, o := range d.lane.parked {
+	for i, o := range d.group.parked {
 		if o == d {
-			d.lane.parked = append(d.lane.parked[:i], d.lane.parked[i+1:]...)
+			d.group.parked = append(d.group.parked[:i], d.group.parked[i+1:]...)
 			return
 		}
 	}
 }
 
-// unparkSome lets the dests that wait for a lane have their claims: one while
-// the lane has not yet succeeded, else all.
-func (q *Queue) unparkSome(l *lane) {
-	if l.resting(q) || 2*l.waiting > q.laneShare(l) || l.fails > 0 && (l.waiting > 0 || l.probe != nil) {
+// tight tells whether less than half of a group's room is free: claims are made
+// in batches.
+func (q *Queue) tight(g *group) bool {
+	return 2*q.space(g) < min(q.laneShare(g.lane), q.groupShare(g))
+}
+
+// unparkSome lets the dests that wait for a group have their claims: one while
+// it has failed, else all.
+func (q *Queue) unparkSome(g *group) {
+	if len(g.parked) == 0 || g.resting(q) || g.probing() || q.tight(g) {
 		return
 	}
-	n := len(l.parked)
-	if l.fails > 0 {
-		n = min(n, 1)
+	n := len(g.parked)
+	if g.fails > 0 {
+		n = 1
 	}
-	out := l.parked[:n:n]
-	l.parked = l.parked[n:]
-	if len(l.parked) == 0 {
-		l.parked = nil
+	out := g.parked[:n:n]
+	g.parked = g.parked[n:]
+	if len(g.parked) == 0 {
+		g.parked = nil
 	}
 	for _, d := range out {
 		d.parked = false
 		q.wanted(d)
+	}
+}
+
+// unparkFull does so for the groups that wait for room in a lane.
+func (q *Queue) unparkFull(l *lane) {
+	if len(l.full) == 0 || 2*(l.waiting+l.backlog) > q.laneShare(l) {
+		return
+	}
+	full := l.full
+	l.full = nil
+	for _, g := range full {
+		g.full = false
+		q.unparkSome(g)
 	}
 }

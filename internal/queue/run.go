@@ -86,10 +86,8 @@ func (q *Queue) returnAll(ctx context.Context) error {
 		}
 		d.unplaced = nil
 	}
-	for _, l := range q.lanes {
-		for _, t := range l.drain() {
-			q.handBack(t, false)
-		}
+	for _, g := range q.groups {
+		q.clear(g, false)
 	}
 	clear(q.delays)
 	q.mu.Unlock()

@@ -57,7 +57,7 @@ func (w *Worker) take(wait time.Duration) (t *Task, stay bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.unended(w)
-	if q.phase != running || l.resting(q) || l.workers > l.limit {
+	if q.phase != running || l.workers-l.stalled > l.limit {
 		return nil, false
 	}
 	if len(q.hungry) > 0 && (l.workers > 1 || w.served >= quantum) {
@@ -110,12 +110,6 @@ func (q *Queue) dismiss(w *Worker) {
 	}
 }
 
-func (q *Queue) dismissIdle(l *lane) {
-	for len(l.idle) > 0 {
-		q.dismiss(l.idle[len(l.idle)-1])
-	}
-}
-
 // maxStalled is how many times Workers there may be in all, stalled ones
 // included.
 const maxStalled = 4
@@ -126,21 +120,22 @@ func (q *Queue) slots() int {
 	return min(q.c.Workers-n+q.stalled, maxStalled*q.c.Workers-n)
 }
 
-// staff gets a lane that has tasks another worker, if it may have one.
+// staff gets a lane that has tasks another worker, if it may have one. Workers
+// that hang stand in nobody's way.
 func (q *Queue) staff(l *lane) {
-	if l.waiting == 0 || q.phase != running || l.resting(q) || l.hungry {
+	if l.waiting == 0 || q.phase != running || l.hungry || l.workers >= q.c.PerLane+startLimit {
 		return
 	}
-	switch slots := q.slots(); {
-	case l.workers == 0 && slots > 0:
+	switch slots, busy := q.slots(), l.workers-l.stalled; {
+	case busy == 0 && slots > 0:
 		q.start(l)
-	case l.workers == 0:
+	case busy == 0:
 		l.hungry = true
 		q.hungry = append(q.hungry, l)
 		if e := q.idle.Front(); e != nil {
 			q.dismiss(e.Value.(*Worker)) //nolint:errcheck,forcetypeassert // it holds nothing else
 		}
-	case l.workers < l.limit && l.workers <= slots/4 && len(q.hungry) == 0:
+	case busy < l.limit && busy <= slots/4 && len(q.hungry) == 0:
 		q.start(l)
 	}
 }
@@ -152,7 +147,7 @@ func (q *Queue) staffHungry() {
 		q.hungry[0] = nil
 		q.hungry = q.hungry[1:]
 		l.hungry = false
-		if l.waiting > 0 && l.workers == 0 && !l.resting(q) {
+		if l.waiting > 0 && l.workers == l.stalled {
 			q.start(l)
 		}
 	}
@@ -198,47 +193,65 @@ func (q *Queue) unended(w *Worker) {
 	}
 }
 
-// leave takes the task from a worker.
+// leave takes the task from a worker; the next of its group may come.
 func (w *Worker) leave() {
+	t, q := w.task, w.q
+	if t == nil {
+		return
+	}
 	w.task = nil
-	w.lane.stuck = false
+	g := t.group
+	t.group = nil
+	g.admitted--
+	g.stuck = false
 	if w.stalled {
 		w.stalled = false
 		w.lane.stalled--
-		w.q.stalled--
+		g.stalled--
+		q.stalled--
 	}
+	q.admitMore(g)
 }
 
-// markStalled finds workers that have been busy with one task for long, when
-// their slots or the memory are needed.
+// markStalled finds workers that have been busy with one task for long. Their
+// groups have yet to show again that they work.
 func (q *Queue) markStalled() {
-	tight := 4*q.tasks > 3*q.c.Memory
-	if len(q.hungry) == 0 && !tight {
+	now := q.c.Now()
+	if now.Sub(q.marked) < time.Second && !now.Before(q.marked) {
 		return
 	}
-	now := q.c.Now()
+	q.marked = now
 	for w := range q.workers {
-		if w.task != nil && !w.stalled && now.Sub(w.since) > q.c.StallAfter {
-			w.stalled = true
-			w.lane.stalled++
-			q.stalled++
+		if w.task == nil || w.stalled || now.Sub(w.since) <= q.c.StallAfter {
+			continue
 		}
+		g := w.task.group
+		w.stalled = true
+		w.lane.stalled++
+		g.stalled++
+		q.stalled++
+		if g.proven {
+			q.recall(g)
+		}
+		q.staff(w.lane)
 	}
 	q.staffHungry()
-	if tight {
+	if 4*q.tasks > 3*q.c.Memory {
 		q.clearStuck(now)
 	}
 }
 
-// clearStuck gives the tasks of lanes whose workers all hang back to the store:
-// there they wait as well.
+// clearStuck gives the tasks of groups whose workers all hang back to the
+// store: there they wait as well.
 func (q *Queue) clearStuck(now time.Time) {
-	for _, l := range q.lanes {
-		if l.stalled == 0 || l.stalled < l.workers || l.waiting <= tasksIfStuck {
+	for _, g := range q.groups {
+		if g.stalled == 0 || g.stalled < g.admitted || g.backlog.len() <= tasksIfStuck {
 			continue
 		}
-		l.stuck = true
-		for _, t := range l.drain() {
+		g.stuck = true
+		for g.backlog.len() > 0 {
+			t := g.backlog.pop()
+			g.lane.backlog--
 			q.delays[t.dest.name] = now.Add(time.Minute)
 			q.handBack(t, false)
 		}

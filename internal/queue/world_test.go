@@ -82,7 +82,7 @@ func newWorld(t *testing.T, c Config, do func(x *world) deed) *world {
 	act := do(x)
 	c.Store = st
 	if c.Lane == nil {
-		c.Lane = func(_ context.Context, dest string) (string, time.Time) { return dest, time.Now().Add(time.Hour) }
+		c.Lane = func(_ context.Context, dest string) Way { return Way{Lane: dest, Until: time.Now().Add(time.Hour)} }
 	}
 	c.Work = func(ctx context.Context, w *Worker) {
 		for task := w.Next(time.Second); task != nil; task = w.Next(time.Second) {

@@ -63,7 +63,7 @@ type Limits struct {
 	PerAddress  int // of one IPv4 address or IPv6 /64 [50]
 
 	Size        int64 // octets of a message, as announced by SIZE [20480000]
-	Memory      int64 // octets of all messages being received [256 MiB]
+	Memory      int64 // octets of all messages being received: half for one address, a quarter for strangers [256 MiB]
 	Recipients  int   // of one message after AUTH [50]
 	Strangers   int   // recipients of one message without AUTH [100]
 	Refused     int   // recipients refused before we close [100]

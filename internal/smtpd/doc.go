@@ -35,15 +35,18 @@
 //
 // Everything has one, in Limits: connections in all and per address (IPv6 per
 // /64), lines, recipients, octets of a message, memory of all messages in
-// flight, wrong commands, failed logins, time to do nothing in, and a minimum
-// rate while a message comes in. A connection may live for Limits.Session after
-// its last accepted message: whoever sends mail may keep it open, whoever does
-// not cannot.
+// flight (strangers and any one address get a part of it), wrong commands,
+// failed logins, time to do nothing in, and a minimum rate while a message comes
+// in. Every command counts as wrong, as a refused recipient, or as one that
+// brings no message nearer, unless it does. A connection may live for
+// Limits.Session after its last accepted message: whoever sends mail may keep it
+// open, whoever does not cannot.
 //
 // # Ending
 //
 // Serve ends when its context does: no new connections, 421 4.3.2 for sessions
-// without a transaction, and Limits.Grace for the others. A revoked token ends
+// without a transaction, and Limits.Grace for the others. What then still waits
+// for the store is told to stop, and a second later all sockets are closed. A revoked token ends
 // its sessions with 421 at once, wherever they are; that nothing is accepted
 // after a revocation is ensured by submit, inside its transaction.
 package smtpd

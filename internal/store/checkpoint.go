@@ -18,11 +18,11 @@ type checkpointer struct {
 	wake    chan struct{}
 	stop    chan struct{}
 	done    chan struct{}
-	updates atomic.Int64 // closures committed since the last look
+	written atomic.Int64 // pages since the last look, estimated
 }
 
 const (
-	lookEvery = 512       // closures; each writes one to three pages
+	lookEvery = 1 << 10   // pages
 	copyFrom  = 4 << 10   // pages that are not copied yet from which it copies
 	renewFrom = 16 << 10  // pages in the log from which it is to begin anew: 64 MiB
 	nearlyAll = copyFrom  // pages that the committer may copy: some milliseconds
@@ -39,12 +39,13 @@ func newCheckpointer(s *Store, conn *liteConn) *checkpointer {
 	return c
 }
 
-// committed tells that n closures were committed.
-func (c *checkpointer) committed(n int) {
-	if c.updates.Add(int64(n)) < lookEvery {
+// committed tells that closures were committed which wrote so many bytes: about
+// two pages each, and those that the bytes fill.
+func (c *checkpointer) committed(closures int, bytes int64) {
+	if c.written.Add(2*int64(closures)+bytes>>12) < lookEvery {
 		return
 	}
-	c.updates.Store(0)
+	c.written.Store(0)
 	select {
 	case c.wake <- struct{}{}:
 	default:

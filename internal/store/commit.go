@@ -283,16 +283,17 @@ func (c *committer) commit() {
 		for _, u := range c.batch {
 			u.finish(nil)
 		}
-		c.checks.committed(len(c.batch))
+		c.checks.committed(len(c.batch), c.conn.bytes)
+		c.conn.bytes = 0
 		c.batch = c.batch[:0]
 		return
 	}
-	switch liteCode(err) {
+	switch code, cause := liteCause(err); code {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM:
 		c.giveUp(err)
 	default:
-		c.s.fail(err)
-		c.giveUp(fmt.Errorf("%w: %w", ErrUnknown, err))
+		c.s.fail(cause)
+		c.giveUp(fmt.Errorf("%w: %w", ErrUnknown, cause))
 	}
 }
 

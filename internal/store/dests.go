@@ -135,6 +135,9 @@ func (tx *Tx) dueAt(ctx context.Context, kind pennypost.JobKind, dest string, at
 // It looks at one priority after the other, each from its earliest job on, so
 // that the jobs of a dead dest that wait for their time cost nothing.
 func (tx *Tx) ClaimJobs(ctx context.Context, kind pennypost.JobKind, dest string, n int) (jobs []pennypost.Job, more bool, err error) {
+	if !tx.s.mayLease() {
+		return nil, false, fmt.Errorf("claim jobs: %w", ErrLeaseLost)
+	}
 	if err := tx.takeDest(ctx, kind, dest); err != nil {
 		return nil, false, fmt.Errorf("claim jobs: %w", err)
 	}

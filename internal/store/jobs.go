@@ -44,8 +44,14 @@ func sumJob(j *pennypost.Job) int64 {
 // jobsAtOnce are stored with one statement.
 const jobsAtOnce = 10
 
-// AddJobs stores jobs, free ones or such that this session holds.
+// AddJobs stores jobs, free ones or such that this session holds. ErrLeaseLost:
+// there are some of the latter, and the session has ended.
 func (tx *Tx) AddJobs(ctx context.Context, jobs []pennypost.Job) error {
+	for i := range jobs {
+		if jobs[i].Lease != 0 && !tx.s.mayLease() {
+			return fmt.Errorf("add jobs: %w", ErrLeaseLost)
+		}
+	}
 	args := make([]any, 0, 11*min(len(jobs), jobsAtOnce))
 	err := inGroups(jobs, jobsAtOnce, func(group []pennypost.Job) error {
 		args = args[:0]

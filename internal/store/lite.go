@@ -49,6 +49,7 @@ func (l *lite) start(ctx context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
+	writer.deaf = true
 	check, err := dialLite(ctx, l.dsn(true))
 	if err != nil {
 		return errors.Join(err, writer.close())

@@ -24,7 +24,12 @@ type liteConn struct {
 	conn   driver.Conn
 	stmts  map[string]*liteStmt
 	args   []driver.NamedValue // scratch
+	bytes  int64               // that statements were handed
 	closed bool
+	// deaf connections do not listen to contexts: once a closure of Update has
+	// begun, the end of one must not fail it, and listening costs a goroutine
+	// for each statement.
+	deaf bool
 }
 
 type liteStmt struct {
@@ -91,6 +96,9 @@ func (c *liteConn) forgetOne() {
 }
 
 func (c *liteConn) exec(ctx context.Context, query string, args []any) (int64, error) {
+	if c.deaf {
+		ctx = context.Background()
+	}
 	st, own, err := c.prepare(ctx, query)
 	if err != nil {
 		return 0, liteError(err)
@@ -110,6 +118,9 @@ func (c *liteConn) exec(ctx context.Context, query string, args []any) (int64, e
 }
 
 func (c *liteConn) query(ctx context.Context, query string, args []any) (rows, error) {
+	if c.deaf {
+		ctx = context.Background()
+	}
 	st, own, err := c.prepare(ctx, query)
 	if err != nil {
 		return nil, liteError(err)
@@ -143,6 +154,12 @@ func (c *liteConn) bind(order []int, args []any) ([]driver.NamedValue, error) {
 		v, err := liteValue(args[n])
 		if err != nil {
 			return nil, err
+		}
+		switch x := v.(type) {
+		case []byte:
+			c.bytes += int64(len(x))
+		case string:
+			c.bytes += int64(len(x))
 		}
 		bound[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
@@ -265,11 +282,12 @@ func liteError(err error) error {
 	return &statementError{err: fmt.Errorf("%w: %w", ErrUnavailable, err), lost: true}
 }
 
-// liteCode gives SQLite's primary result code of an error, or 0.
-func liteCode(err error) int {
+// liteCause gives SQLite's primary result code and own error, or 0 and the error
+// itself.
+func liteCause(err error) (int, error) {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
-		return 0
+		return 0, err
 	}
-	return e.Code() & 0xff
+	return e.Code() & 0xff, e
 }

@@ -23,6 +23,9 @@ type postgres struct {
 	pool *pgxpool.Pool
 }
 
+// allowLoss is the parameter of the URL that admits a server of tests.
+const allowLoss = "allow_data_loss"
+
 // maxTries is how often an update runs that PostgreSQL could not serialize.
 const maxTries = 10
 
@@ -31,6 +34,8 @@ func openPostgres(ctx context.Context, s *Store, c *Config) (*postgres, error) {
 	if err != nil {
 		return nil, errors.New("database URL is not understood") // the error may hold the password
 	}
+	lossy := conf.ConnConfig.RuntimeParams[allowLoss] == "yes"
+	delete(conf.ConnConfig.RuntimeParams, allowLoss)
 	if !strings.Contains(c.URL, "pool_max_conns") {
 		conf.MaxConns = int32(max(16, 4*runtime.GOMAXPROCS(0))) //nolint:gosec // small
 	}
@@ -42,7 +47,7 @@ func openPostgres(ctx context.Context, s *Store, c *Config) (*postgres, error) {
 		return nil, err
 	}
 	p := &postgres{s: s, pool: pool}
-	if err := p.prepare(ctx, c.Unsafe); err != nil {
+	if err := p.prepare(ctx, lossy); err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -51,14 +56,14 @@ func openPostgres(ctx context.Context, s *Store, c *Config) (*postgres, error) {
 
 // prepare checks that an acknowledged commit is on disk, and brings the schema
 // up to date.
-func (p *postgres) prepare(ctx context.Context, unsafe bool) (err error) {
+func (p *postgres) prepare(ctx context.Context, lossy bool) (err error) {
 	var version, fsync, commit string
 	err = p.pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit')`).
 		Scan(&version, &fsync, &commit)
 	if err != nil {
 		return pgError(err)
 	}
-	if !unsafe && (fsync == "off" || commit == "off") {
+	if !lossy && (fsync == "off" || commit == "off") {
 		return fmt.Errorf("PostgreSQL would lose acknowledged mail at power loss: fsync is %s, synchronous_commit is %s", fsync, commit)
 	}
 	p.s.engine = "postgres " + version

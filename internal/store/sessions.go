@@ -167,6 +167,10 @@ func (tx *Tx) TakeDeadSessions(ctx context.Context, n int) (freed int, more bool
 	return len(jobs), more, nil
 }
 
+// mayLease tells whether jobs may be given to this session: after its end they
+// might be behind a walk already. On SQLite nobody else walks.
+func (s *Store) mayLease() bool { return s.pg == nil || s.LeaseOK() }
+
 // A walk over the jobs is one for all sessions that were dead when it began.
 type walk struct {
 	id, walked, began int64

@@ -16,11 +16,10 @@ import (
 type Config struct {
 	// Dir is the data directory; SQLite's file is pennypost.db in it.
 	Dir string
-	// URL is "postgres://…"; "" is SQLite.
-	URL string
-	// Unsafe lets a PostgreSQL serve that loses what it acknowledged when the
-	// power goes (fsync or synchronous_commit off), for tests.
-	Unsafe  bool
+	// URL is "postgres://…"; "" is SQLite. A server that loses what it
+	// acknowledged when the power goes (fsync or synchronous_commit off) is
+	// refused, unless the parameter allow_data_loss=yes says that this is a test.
+	URL     string
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics *metrics.Set

@@ -23,7 +23,7 @@ func TestHandsOver(t *testing.T) {
 	conf := f.door.conf
 	conf.Queue = queue.New(queue.Config{
 		Store: f.store, ScanEvery: time.Hour,
-		Lane: func(_ context.Context, dest string) (string, time.Time) { return dest, time.Now().Add(time.Hour) },
+		Lane: func(_ context.Context, dest string) queue.Way { return queue.Way{Lane: dest, Until: time.Now().Add(time.Hour)} },
 		Work: func(_ context.Context, w *queue.Worker) {
 			for task := w.Next(10 * time.Millisecond); task != nil; task = w.Next(10 * time.Millisecond) {
 				fresh, _ := task.Payload.(*deliver.Fresh)

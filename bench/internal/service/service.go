@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"bench/internal/loopback"
+	"bench/internal/procs"
 )
 
 // Config says what to boot.
@@ -34,14 +34,22 @@ type Config struct {
 	Publish func(name, value string) error
 }
 
-// Instance is a running service with a server, a verified domain and tokens.
+// Login is what a customer's application sends with: a server's API token and
+// SMTP credentials.
+type Login struct{ Token, User, Secret string }
+
+// Instance is a running service with a verified domain and two servers: one
+// that delivers, and a sandbox that does all but sign and connect.
 type Instance struct {
 	SMTP, SMTPS, HTTP, Metrics string // addresses
-	Token                      string // server API token
-	User, Secret               string // SMTP credentials
-	cmd                        *exec.Cmd
-	done                       chan error
-	log                        string
+	Login                             // of the server that delivers
+	Sandbox                    Login
+
+	c        Config
+	operator string
+	cmd      *exec.Cmd
+	done     chan error
+	log      string
 }
 
 const accountToken = "5f0c8f0e-9d0a-4a4e-9d53-0be9c4000001"
@@ -51,67 +59,73 @@ const Domain = "shop.test"
 
 // Start boots the service and sets it up.
 func Start(ctx context.Context, c Config) (*Instance, error) {
-	addrs, err := freeAddrs(5)
+	addrs, err := loopback.Free(5)
 	if err != nil {
 		return nil, err
 	}
-	in := &Instance{SMTP: addrs[0], SMTPS: addrs[1], HTTP: addrs[2], Metrics: addrs[3], log: filepath.Join(c.Dir, "pennypost.log")}
-	logFile, err := os.Create(in.log)
+	in := &Instance{SMTP: addrs[0], SMTPS: addrs[1], HTTP: addrs[2], Metrics: addrs[3], operator: addrs[4], c: c, log: filepath.Join(c.Dir, "pennypost.log")}
+	err = in.boot(ctx)
+	if err == nil {
+		err = in.setUp(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("set up the service: %w (log: %s)", err, in.tail()), in.Stop())
+	}
+	return in, nil
+}
+
+// boot starts the process and waits until it is ready.
+func (in *Instance) boot(ctx context.Context) error {
+	logFile, err := os.OpenFile(in.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
 	}
 	defer logFile.Close()
-	in.cmd = exec.Command(c.Bin, "serve")
-	in.cmd.Stdout, in.cmd.Stderr = logFile, logFile
-	in.cmd.Env = append(os.Environ(),
-		"PENNYPOST_DATA_DIR="+filepath.Join(c.Dir, "data"),
+	cmd := exec.Command(in.c.Bin, "serve")
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.Env = append(os.Environ(),
+		"PENNYPOST_DATA_DIR="+filepath.Join(in.c.Dir, "data"),
 		"PENNYPOST_HOSTNAME=mail.pennypost.test",
 		"PENNYPOST_SMTP_LISTEN="+in.SMTP,
 		"PENNYPOST_SMTPS_LISTEN="+in.SMTPS,
 		"PENNYPOST_HTTP_LISTEN="+in.HTTP,
 		"PENNYPOST_HTTPS_LISTEN=off",
 		"PENNYPOST_METRICS_LISTEN="+in.Metrics,
-		"PENNYPOST_OPERATOR_LISTEN="+addrs[4],
-		"PENNYPOST_RESOLVER="+c.Resolver,
-		"PENNYPOST_MX_PORT="+c.MXPort,
+		"PENNYPOST_OPERATOR_LISTEN="+in.operator,
+		"PENNYPOST_RESOLVER="+in.c.Resolver,
+		"PENNYPOST_MX_PORT="+in.c.MXPort,
 		"PENNYPOST_ALLOW_PRIVATE_MX=true",
 		"PENNYPOST_ACCOUNT_TOKEN="+accountToken,
 	)
-	if c.DatabaseURL != "" {
-		in.cmd.Env = append(in.cmd.Env, "PENNYPOST_DATABASE_URL="+c.DatabaseURL)
+	if in.c.DatabaseURL != "" {
+		cmd.Env = append(cmd.Env, "PENNYPOST_DATABASE_URL="+in.c.DatabaseURL)
 	}
-	in.cmd.Env = append(in.cmd.Env, c.Env...)
+	cmd.Env = append(cmd.Env, in.c.Env...)
 	// The service must not outlive the measurement.
-	in.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := in.cmd.Start(); err != nil {
-		return nil, err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	in.done = make(chan error, 1)
-	go func() { in.done <- in.cmd.Wait() }()
-	if err := in.setUp(ctx, c); err != nil {
-		return nil, errors.Join(fmt.Errorf("set up the service: %w (log: %s)", err, in.tail()), in.Stop())
-	}
-	return in, nil
+	in.cmd, in.done = cmd, make(chan error, 1)
+	go func(done chan<- error) { done <- cmd.Wait() }(in.done)
+	return in.waitReady(ctx, 2*time.Minute)
 }
 
-func freeAddrs(n int) ([]string, error) {
-	var list []string
-	var open []net.Listener
-	defer func() {
-		for _, l := range open {
-			l.Close()
-		}
-	}()
-	for range n {
-		l, err := loopback.Listen("127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		open = append(open, l)
-		list = append(list, l.Addr().String())
+// Restart ends the service gracefully and starts it again on the same data and
+// addresses. It tells when the start began, and returns once it is ready.
+func (in *Instance) Restart(ctx context.Context) (began time.Time, err error) {
+	if err := in.Stop(); err != nil {
+		return began, err
 	}
-	return list, nil
+	began = time.Now()
+	if err := in.boot(ctx); err != nil {
+		return began, fmt.Errorf("restart: %w (log: %s)", err, in.tail())
+	}
+	return began, nil
 }
+
+// Tree is the process of the service.
+func (in *Instance) Tree() procs.Tree { return procs.Tree{Roots: []int{in.cmd.Process.Pid}} }
 
 // tail is the end of the service's log.
 func (in *Instance) tail() string {
@@ -122,21 +136,7 @@ func (in *Instance) tail() string {
 	return string(b[max(0, len(b)-2000):])
 }
 
-func (in *Instance) setUp(ctx context.Context, c Config) error {
-	if err := in.waitReady(ctx, time.Minute); err != nil {
-		return err
-	}
-	var server struct {
-		ID        int64
-		ApiTokens []string
-	}
-	if err := in.call(ctx, "POST", "/servers", "X-Postmark-Account-Token", accountToken, map[string]any{"Name": "Bench"}, &server); err != nil {
-		return err
-	}
-	if len(server.ApiTokens) == 0 {
-		return errors.New("new server has no token")
-	}
-	in.Token = server.ApiTokens[0]
+func (in *Instance) setUp(ctx context.Context) error {
 	var dom struct {
 		ID                                    int64
 		DKIMPendingHost, DKIMPendingTextValue string
@@ -145,7 +145,7 @@ func (in *Instance) setUp(ctx context.Context, c Config) error {
 	if err := in.call(ctx, "POST", "/domains", "X-Postmark-Account-Token", accountToken, map[string]any{"Name": Domain}, &dom); err != nil {
 		return err
 	}
-	if err := c.Publish(dom.DKIMPendingHost, dom.DKIMPendingTextValue); err != nil {
+	if err := in.c.Publish(dom.DKIMPendingHost, dom.DKIMPendingTextValue); err != nil {
 		return err
 	}
 	path := "/domains/" + strconv.FormatInt(dom.ID, 10) + "/verifyDkim"
@@ -155,12 +155,30 @@ func (in *Instance) setUp(ctx context.Context, c Config) error {
 	if !dom.DKIMVerified {
 		return errors.New("domain was not verified")
 	}
-	var smtp struct{ Username, Secret string }
-	if err := in.call(ctx, "POST", "/smtp-tokens", "X-Postmark-Server-Token", in.Token, map[string]any{"Label": "bench"}, &smtp); err != nil {
+	var err error
+	if in.Login, err = in.server(ctx, "Bench", "Live"); err != nil {
 		return err
 	}
-	in.User, in.Secret = smtp.Username, smtp.Secret
-	return nil
+	in.Sandbox, err = in.server(ctx, "Bench sandbox", "Sandbox")
+	return err
+}
+
+// server makes a server with credentials.
+func (in *Instance) server(ctx context.Context, name, delivery string) (l Login, err error) {
+	var server struct{ ApiTokens []string }
+	if err := in.call(ctx, "POST", "/servers", "X-Postmark-Account-Token", accountToken, map[string]any{"Name": name, "DeliveryType": delivery}, &server); err != nil {
+		return l, err
+	}
+	if len(server.ApiTokens) == 0 {
+		return l, errors.New("new server has no token")
+	}
+	l.Token = server.ApiTokens[0]
+	var smtp struct{ Username, Secret string }
+	if err := in.call(ctx, "POST", "/smtp-tokens", "X-Postmark-Server-Token", l.Token, map[string]any{"Label": "bench"}, &smtp); err != nil {
+		return l, err
+	}
+	l.User, l.Secret = smtp.Username, smtp.Secret
+	return l, nil
 }
 
 func (in *Instance) waitReady(ctx context.Context, within time.Duration) error {
@@ -184,7 +202,7 @@ func (in *Instance) waitReady(ctx context.Context, within time.Duration) error {
 			return fmt.Errorf("the service ended: %w", err)
 		case <-ctx.Done():
 			return errors.New("the service did not become ready")
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		}
 	}
 }
@@ -220,64 +238,40 @@ func (in *Instance) call(ctx context.Context, method, path, header, token string
 	return json.Unmarshal(b, answer)
 }
 
-// Cost is what the process took since it started.
-type Cost struct {
-	CPU        time.Duration // user and system
-	WriteBytes int64         // to the disk, as the kernel counts
-	RSS        int64         // resident now
-	PeakRSS    int64
-}
-
-// Sub is the cost between two readings; memory is that of the later one.
-func (c Cost) Sub(o Cost) Cost {
-	return Cost{CPU: c.CPU - o.CPU, WriteBytes: c.WriteBytes - o.WriteBytes, RSS: c.RSS, PeakRSS: c.PeakRSS}
-}
-
-// Cost reads /proc.
-func (in *Instance) Cost() (Cost, error) {
-	var c Cost
-	proc := "/proc/" + strconv.Itoa(in.cmd.Process.Pid)
-	stat, err := os.ReadFile(proc + "/stat")
+// Metric reads a figure without labels from the metrics page.
+func (in *Instance) Metric(ctx context.Context, name string) (float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+in.Metrics+"/metrics", nil)
 	if err != nil {
-		return c, err
+		return 0, err
 	}
-	// Fields after the name, which is in parentheses and may hold blanks.
-	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const utime, stime = 11, 12
-	if len(f) <= stime {
-		return c, errors.New("short /proc/pid/stat")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
 	}
-	u, err1 := strconv.ParseInt(f[utime], 10, 64)
-	s, err2 := strconv.ParseInt(f[stime], 10, 64)
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on Linux
-	c.CPU = time.Duration(u+s) * tick
-	io, err3 := field(proc+"/io", "write_bytes:")
-	rss, err4 := field(proc+"/status", "VmRSS:")
-	peak, err5 := field(proc+"/status", "VmHWM:")
-	c.WriteBytes, c.RSS, c.PeakRSS = io, rss<<10, peak<<10
-	return c, errors.Join(err1, err2, err3, err4, err5)
-}
-
-func field(file, name string) (int64, error) {
-	b, err := os.ReadFile(file)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, name); ok {
-			return strconv.ParseInt(strings.Fields(v)[0], 10, 64)
+		if v, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(v), 64)
 		}
 	}
-	return 0, fmt.Errorf("%s has no %s", file, name)
+	return 0, fmt.Errorf("the metrics have no %s", name)
 }
 
 // Stop ends the service gracefully, or after half a minute by force.
 func (in *Instance) Stop() error {
+	if in.cmd == nil {
+		return nil
+	}
 	if err := in.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
 	case err := <-in.done:
+		in.cmd = nil
 		return err
 	case <-time.After(30 * time.Second):
 		return errors.Join(errors.New("the service did not end within 30 s"), in.cmd.Process.Kill())
