@@ -126,9 +126,13 @@ func (q *Queue) found(d *dest, way Way) {
 	if name.group == "" {
 		name.group = d.name
 	}
-	if d.group == nil || d.group.name != name {
+	if old := d.group; old == nil || old.name != name {
 		q.unpark(d)
+		q.unprobe(d)
 		d.group = q.group(name)
+		if old != nil {
+			q.unparkSome(old) // the others there wait for it no longer
+		}
 	}
 	tasks := d.unplaced
 	d.unplaced = nil

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"pennypost"
@@ -214,8 +215,8 @@ func (q *Queue) wanted(d *dest) {
 	q.lookUp(d)
 	g := q.groupOf(d)
 	switch {
-	case g == nil:
-		return // found asks again
+	case g == nil, d.wanting, d.parked:
+		return // found asks, or has asked
 	case g.resting(q), g.probing():
 		q.park(d, g)
 		return
@@ -277,12 +278,9 @@ func (q *Queue) orders() []claim {
 		q.want[0] = nil
 		q.want = q.want[1:]
 		d.wanting = false
-		if n <= 0 {
+		if n <= 0 { // its own share is used up: what is released there unparks it
 			q.unprobe(d)
-			q.wanted(d)
-			if d.wanting { // there is room after all, or soon: not in this turn
-				break
-			}
+			q.parkFull(d, q.groupOf(d))
 			continue
 		}
 		q.tasks += n
@@ -321,7 +319,7 @@ func (q *Queue) claimed(claims []claim, err error) {
 	for _, c := range claims {
 		q.unprobe(c.d)
 		if err != nil {
-			c.jobs, c.more = nil, true
+			q.unclaimed(&c, err)
 		}
 		q.tasks -= c.n - len(c.jobs)
 		c.d.held -= c.n - len(c.jobs)
@@ -335,6 +333,17 @@ func (q *Queue) claimed(claims []claim, err error) {
 		}
 		q.wanted(c.d)
 	}
+}
+
+// unclaimed handles a claim that failed. Where nobody knows whether it did, its
+// jobs may be ours: they are freed, which passes over those that are not.
+func (q *Queue) unclaimed(c *claim, err error) {
+	if errors.Is(err, store.ErrUnknown) {
+		for _, job := range c.jobs {
+			q.back = append(q.back, handBack{id: job.ID, dest: c.d})
+		}
+	}
+	c.jobs, c.more = nil, true
 }
 
 // free gives jobs back to the store, and delays dests whose group rests.

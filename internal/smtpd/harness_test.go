@@ -242,12 +242,12 @@ func (w *world) dial(l *pipes) *peer {
 func (w *world) talk(nc net.Conn) *peer {
 	p := &peer{t: w.t, nc: nc, raw: nc, in: bufio.NewReader(nc), out: make(chan []byte, 4096)}
 	w.t.Cleanup(p.close)
-	go func() {
-		for b := range p.out {
+	go func(out <-chan []byte) {
+		for b := range out {
 			_, _ = p.nc.Write(b) //nolint:errcheck // the server may have closed
 			p.idle.Done()
 		}
-	}()
+	}(p.out)
 	return p
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // checkpointer copies the log into the database file, so that the log does not
@@ -64,9 +66,19 @@ func (c *checkpointer) run() {
 			continue
 		}
 		if err := c.look(); err != nil {
-			c.s.log.Warn("log not copied into the database", "err", err)
+			c.failed(err)
 		}
 	}
+}
+
+// failed tells of a log that could not be copied. After a fault of the disk that
+// is final, as in commit: a second sync that succeeds would prove nothing.
+func (c *checkpointer) failed(err error) {
+	if code, _ := liteCause(err); code == sqlite3.SQLITE_IOERR {
+		c.s.fail(err)
+		return
+	}
+	c.s.log.Warn("log not copied into the database", "err", err)
 }
 
 func (c *checkpointer) look() error {

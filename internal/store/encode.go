@@ -48,6 +48,15 @@ func mapText(m map[string]string) string {
 	return jsonText(m)
 }
 
+// plainMap does plain for all values.
+func plainMap(m map[string]string) map[string]string {
+	p := make(map[string]string, len(m))
+	for k, v := range m {
+		p[k] = plain(v)
+	}
+	return p
+}
+
 func mapOf(text string) (map[string]string, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // an empty map

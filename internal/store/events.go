@@ -26,7 +26,7 @@ func (tx *Tx) AddEvent(ctx context.Context, e *pennypost.Event) error {
 	_, err := tx.exec(ctx, `INSERT INTO events (message_id, id, at, account_id, server_id, stream, n, recipient, type, tag,
 			details, bounce_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		e.MessageID[:], e.ID, timeToDB(e.At), int64(e.AccountID), int64(e.ServerID), string(e.Stream), int64(e.N),
-		string(e.Recipient), string(e.Type), plain(e.Tag), plain(mapText(e.Details)), bounce)
+		string(e.Recipient), string(e.Type), plain(e.Tag), mapText(plainMap(e.Details)), bounce)
 	if err != nil {
 		return fmt.Errorf("add event: %w", err)
 	}

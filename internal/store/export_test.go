@@ -107,3 +107,15 @@ func LiteError(err error) (code int, ok bool) {
 	}
 	return e.Code(), true
 }
+
+// NextBounceAfter sets the id after which the next bounce is numbered.
+func (s *Store) NextBounceAfter(id int64) { s.lastBounce.Store(id) }
+
+// Renew renews the session once.
+func (s *Store) Renew(ctx context.Context) error { return s.renew(ctx) }
+
+// Abandon closes the store as a crash does: the session is not given up.
+func (s *Store) Abandon() (err error) {
+	s.closing.Do(func() { err = s.shut() })
+	return err
+}

@@ -73,7 +73,10 @@ func (r *messageRow) sum() int64 {
 	return s.sum()
 }
 
-func (tx *Tx) addEnvelope(ctx context.Context, m *pennypost.Message) error {
+func (tx *Tx) addEnvelope(ctx context.Context, given *pennypost.Message) error {
+	copied := *given
+	m := &copied
+	m.From.Name, m.Subject, m.Tag, m.HeaderID = plain(m.From.Name), plain(m.Subject), plain(m.Tag), plain(m.HeaderID)
 	r := messageRow{
 		m: m, id: m.ID[:], received: timeToDB(m.ReceivedAt), deliverBy: timeToDB(m.DeliverBy),
 		flags: flag(m.Broadcast)*flagBroadcast | flag(m.Sandbox)*flagSandbox |

@@ -231,9 +231,11 @@ func (w *world) load() (stop func()) {
 	return stop
 }
 
-// more waits until n more messages were acknowledged.
+// accepted waits until n more messages were acknowledged.
 func (w *world) accepted(n int, within time.Duration) bool {
 	w.t.Helper()
 	from := w.acks()
-	return w.until(within, fmt.Sprintf("%d more acknowledgements", n), func() bool { return w.acks() >= from+n })
+	ok := w.until(within, fmt.Sprintf("%d more acknowledgements", n), func() bool { return w.acks() >= from+n })
+	w.countFreed()
+	return ok
 }

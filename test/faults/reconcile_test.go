@@ -79,6 +79,8 @@ func (w *world) settle(within time.Duration, excused func(to string) bool) {
 func (w *world) reconcile(excused func(to string) bool) verdict {
 	w.t.Helper()
 	w.settle(60*time.Second, excused)
+	w.countFreed()
+	w.freed, w.freedNow = w.freed+w.freedNow, 0
 	v := w.compare(excused)
 	w.t.Logf("%d cuts, %d jobs taken over: %v", len(w.cuts), w.freed, v)
 	w.cleanLog()

@@ -52,7 +52,9 @@ type world struct {
 	token, user, secret string
 
 	cuts  []time.Time // when the program was killed, or its world stopped
-	freed int         // jobs taken over from dead sessions: possible duplicates
+	freed int         // jobs that were taken over from dead sessions: possible duplicates
+	// freedNow are those that the present process took over.
+	freedNow int
 
 	act  atomic.Pointer[func(fakenet.Moment) fakenet.Act] // what the mail servers of d0 to d3 do
 	more []func() []fakenet.Mail                          // what other mail servers took
@@ -221,25 +223,19 @@ func (w *world) kill() {
 	w.cuts = append(w.cuts, time.Now())
 }
 
-// reboot starts the program after it died, and counts what it took over.
+// reboot starts the program after it died.
 func (w *world) reboot() {
 	w.t.Helper()
+	w.freed += w.freedNow
+	w.freedNow = 0
 	w.boot()
-	w.countFreed()
 }
 
-// countFreed waits until the jobs of the dead session are taken over, and counts
-// them.
+// countFreed reads how many jobs of dead sessions this process took over: it is
+// to be called some time after its start, and before it dies.
 func (w *world) countFreed() {
 	w.t.Helper()
-	last := -1.0
-	w.until(10*time.Second, "the dead session's jobs", func() bool {
-		now := w.metric("pennypost_queue_taken_over_total")
-		same := now == last
-		last = now
-		return same
-	})
-	w.freed += int(last)
+	w.freedNow = int(w.metric("pennypost_queue_taken_over_total"))
 }
 
 // wait waits until the program ended by itself.

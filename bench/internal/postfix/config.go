@@ -17,6 +17,7 @@ mynetworks =
 maillog_file = @DIR@/maillog
 maillog_file_prefixes = @DIR@
 relayhost = @RELAY@
+transport_maps = @ROUTES@
 smtp_dns_support_level = disabled
 smtp_tls_security_level = none
 smtpd_peername_lookup = no

@@ -12,10 +12,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +32,8 @@ type Config struct {
 	Dir    string // a directory for everything; other users must be able to enter it
 	Relay  string // host:port of the next hop
 	Domain string // that OpenDKIM signs for
+	// Routes has other next hops, by the last label of the recipient's domain.
+	Routes map[string]string
 }
 
 // Instance is a running Postfix with OpenDKIM.
@@ -212,13 +216,18 @@ func (in *Instance) write(ctx context.Context, c Config, p programs) error {
 		return err
 	}
 	dkim := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	fill := strings.NewReplacer("@DIR@", c.Dir, "@RELAY@", bracketed(c.Relay), "@DOMAIN@", c.Domain, "@REALM@", realm,
+	routes := ""
+	if len(c.Routes) > 0 {
+		routes = "regexp:" + filepath.Join(c.Dir, "conf/transport")
+	}
+	fill := strings.NewReplacer("@ROUTES@", routes, "@DIR@", c.Dir, "@RELAY@", bracketed(c.Relay), "@DOMAIN@", c.Domain, "@REALM@", realm,
 		"@SIGNED@", in.Signed, "@UNSIGNED@", in.Unsigned, "@NOWHERE@", in.Nowhere)
 	for _, f := range []struct {
 		name, text string
 		mode       os.FileMode
 	}{
 		{"conf/main.cf", fill.Replace(mainCF), 0o644},
+		{"conf/transport", transports(c.Routes), 0o644},
 		{"conf/master.cf", fill.Replace(masterCF), 0o644},
 		{"conf/sasl/smtpd.conf", fill.Replace(saslConf), 0o644},
 		{"opendkim.conf", fill.Replace(opendkimConf), 0o644},
@@ -236,6 +245,15 @@ func (in *Instance) write(ctx context.Context, c Config, p programs) error {
 		return fmt.Errorf("saslpasswd2: %w: %s", err, out)
 	}
 	return command(ctx, look("chown"), "postfix", db)
+}
+
+// transports is a regexp table.
+func transports(routes map[string]string) string {
+	var b strings.Builder
+	for _, zone := range slices.Sorted(maps.Keys(routes)) {
+		fmt.Fprintf(&b, "/\\.%s$/ smtp:%s\n", zone, bracketed(routes[zone]))
+	}
+	return b.String()
 }
 
 // bracketed is a next hop without an MX look-up.

@@ -1,0 +1,70 @@
+package queue
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/store"
+)
+
+// A dest that goes to another lane while it probes one that failed must not
+// leave that lane waiting for it for ever: the others there would be stuck.
+func TestProbeThatMovesAwayFreesItsLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newWorld(t, Config{ScanEvery: time.Minute, Lane: func(_ context.Context, dest string) Way {
+			return Way{Lane: "site", Group: "hosts", Until: time.Now().Add(24 * time.Hour)}
+		}}, func(x *world) deed { return x.finish })
+		x.free("first", 1)
+		x.free("second", 1)
+		x.q.mu.Lock()
+		first, second := x.q.dest("first"), x.q.dest("second")
+		until := time.Now().Add(24 * time.Hour)
+		x.q.found(first, Way{Lane: "site", Group: "hosts", Until: until})
+		x.q.found(second, Way{Lane: "site", Group: "hosts", Until: until})
+		first.group.fails = 1
+		first.more, second.more = true, true
+		x.q.wanted(first) // to find out whether the site is back
+		x.q.wanted(second)
+		x.q.found(first, Way{Lane: "elsewhere", Group: "others", Until: until})
+		x.q.mu.Unlock()
+		x.run()
+		time.Sleep(12 * time.Hour)
+		x.wantTried("first", 1)
+		x.wantTried("second", 1)
+	})
+}
+
+// What was claimed by a commit of which nobody knows whether it took effect is
+// ours, or it is not; either way it must run once.
+func TestClaimOfUnknownCommitIsNotLost(t *testing.T) {
+	for _, took := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			x := newWorld(t, Config{}, func(x *world) deed { return x.finish })
+			x.free("a", 5)
+			x.q.mu.Lock()
+			d := x.q.dest("a")
+			d.more = true
+			x.q.found(d, Way{Lane: "a", Until: time.Now().Add(time.Hour)})
+			x.q.mu.Unlock()
+			claims := x.q.orders()
+			if len(claims) != 1 {
+				t.Fatalf("%d claims", len(claims))
+			}
+			ctx := t.Context()
+			_ = x.st.Update(ctx, func(tx *store.Tx) (err error) {
+				claims[0].jobs, claims[0].more, err = tx.ClaimJobs(ctx, pennypost.JobDeliver, "a", claims[0].n)
+				if err == nil && !took {
+					err = errUndo
+				}
+				return err
+			})
+			x.q.claimed(claims, store.ErrUnknown)
+			x.run()
+			time.Sleep(time.Minute)
+			x.wantTried("a", 5)
+		})
+	}
+}
