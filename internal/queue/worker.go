@@ -60,7 +60,7 @@ func (w *Worker) take(wait time.Duration) (t *Task, stay bool) {
 	if q.phase != running || l.workers-l.stalled > l.limit {
 		return nil, false
 	}
-	if len(q.hungry) > 0 && (l.workers > 1 || w.served >= quantum) {
+	if len(q.hungry) > 0 && (l.workers-l.stalled > 1 || w.served >= quantum) {
 		return nil, false
 	}
 	if t := l.take(); t != nil {

@@ -155,19 +155,17 @@ func TestS052IdleCommands(t *testing.T) {
 				p.say("MAIL FROM:<a@b.example>", replySender)
 				p.say("RCPT TO:<abuse@"+hostname+">", replyRcpt)
 			}
-			last := ""
-			for n := 0; ; n++ {
+			for n := 1; ; n++ {
 				p.send(cmd + "\r\n")
-				if last = p.reply(); strings.HasPrefix(last, "421") || n > 200 {
-					break
+				if last := p.reply(); strings.HasPrefix(last, "421") {
+					t.Fatalf("command %d: %q", n, last)
 				}
-				if n == w.srv.lim.Idle-1 {
+				if n == w.srv.lim.Idle {
 					p.want(replyTooIdle)
 					p.closed()
 					return
 				}
 			}
-			t.Errorf("last reply %q", last)
 		})
 	}
 }

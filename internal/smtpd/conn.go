@@ -39,7 +39,7 @@ func (c *conn) finish(why int32) {
 // serve runs the sessions of the connection and closes it. A panic ends this
 // connection alone.
 func (c *conn) serve(ctx context.Context) {
-	defer c.nc.Close() //nolint:errcheck // nothing is lost
+	defer c.nc.Close()
 	var s *session
 	defer func() {
 		if p := recover(); p != nil {

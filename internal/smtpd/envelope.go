@@ -139,7 +139,7 @@ func (s *session) mailParams(rest string) (params, reply) {
 			return p, replyParamTwice
 		}
 		seen = append(seen, key)
-		ok := true
+		var ok bool
 		switch key {
 		case "SIZE":
 			p.size, ok = parseSize(value)
@@ -168,7 +168,7 @@ func parseSize(v string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil {
-		return 1<<63 - 1, true //nolint:nilerr // see above
+		return 1<<63 - 1, true
 	}
 	return n, true
 }

@@ -452,7 +452,7 @@ func TestRefusalKnowsAuth(t *testing.T) {
 		auth.ErrCredentials:                      replyAuthWrong,
 		fmt.Errorf("x: %w", auth.ErrCredentials): replyAuthWrong,
 		auth.ErrThrottled:                        replyThrottled,
-		badReply(0):                              replyFault, badReply(250): replyFault, badReply(600): replyFault,
+		badReplyError(0):                         replyFault, badReplyError(250): replyFault, badReplyError(600): replyFault,
 	} {
 		if got, _ := refusal(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
@@ -460,7 +460,7 @@ func TestRefusalKnowsAuth(t *testing.T) {
 	}
 }
 
-type badReply int
+type badReplyError int
 
-func (b badReply) Error() string                    { return "no refusal" }
-func (b badReply) SMTPReply() (int, string, string) { return int(b), "2.0.0", "fine" }
+func (b badReplyError) Error() string                    { return "no refusal" }
+func (b badReplyError) SMTPReply() (int, string, string) { return int(b), "2.0.0", "fine" }

@@ -261,8 +261,12 @@ func TestS067OneText(t *testing.T) {
 	w := start(t, limits(func(l *Limits) { l.AuthFailure = 1000 }))
 	p := w.dial(w.submission).hello().startTLS(w.tls)
 	for _, login := range [][2]string{
-		{user, "wrong"}, {"78", password}, {"nobody", "nothing"}, {"POSTMARK_API_TEST", "POSTMARK_API_TEST"},
-		{strings.Repeat("u", 4000), strings.Repeat("p", 4000)}, {"j\u00f8rn", "\u6f22"},
+		{user, "wrong"},
+		{"78", password},
+		{"nobody", "nothing"},
+		{"POSTMARK_API_TEST", "POSTMARK_API_TEST"},
+		{strings.Repeat("u", 4000), strings.Repeat("p", 4000)},
+		{"j\u00f8rn", "\u6f22"},
 	} {
 		p.send("AUTH PLAIN " + plain("", login[0], login[1]) + "\r\n")
 		if got := p.reply(); got != string(replyAuthWrong) {

@@ -162,7 +162,7 @@ func (s *Server) hangUp(nc net.Conn, r reply, implicit bool) {
 			_, _ = nc.Write(r.appendTo(nil)) //nolint:errcheck // the peer may be gone
 		}
 	}
-	_ = nc.Close() //nolint:errcheck // nothing is lost
+	_ = nc.Close()
 }
 
 func (s *Server) add(c *conn) bool {
@@ -212,7 +212,7 @@ func (s *Server) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.nc.Close() //nolint:errcheck // it had its time
+		_ = c.nc.Close()
 	}
 }
 

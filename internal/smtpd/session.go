@@ -36,7 +36,7 @@ type session struct {
 func newSession(c *conn, nc net.Conn, secure *tls.Conn) *session {
 	s := &session{c: c, tls: secure}
 	s.wire = wire{nc: nc, secure: secure != nil, lim: &c.srv.lim, now: c.srv.now, end: &c.end, grace: &c.srv.grace}
-	s.wire.init()
+	s.init()
 	s.hard = c.since.Add(c.srv.lim.Session)
 	return s
 }

@@ -267,11 +267,10 @@ func (w *wire) readChunk(n int64, b *buffer) error {
 	w.beginData()
 	defer w.endData()
 	for n > 0 {
-		p, err := w.in.Peek(1)
-		if err != nil {
+		if _, err := w.in.Peek(1); err != nil {
 			return err
 		}
-		p, err = w.in.Peek(int(min(n, int64(max(w.in.Buffered(), 1)))))
+		p, err := w.in.Peek(int(min(n, int64(w.in.Buffered()))))
 		if err != nil {
 			return err
 		}

@@ -138,8 +138,11 @@ func (tx *Tx) ClaimJobs(ctx context.Context, kind pennypost.JobKind, dest string
 	if !tx.s.mayLease() {
 		return nil, false, fmt.Errorf("claim jobs: %w", ErrLeaseLost)
 	}
-	if err := tx.takeDest(ctx, kind, dest); err != nil {
+	switch there, err := tx.takeDest(ctx, kind, dest); {
+	case err != nil:
 		return nil, false, fmt.Errorf("claim jobs: %w", err)
+	case !there:
+		return nil, false, nil
 	}
 	var left time.Time // when the earliest that stays free is due
 	for p := int64(-1) << 15; ; p++ {
@@ -173,13 +176,15 @@ func (tx *Tx) ClaimJobs(ctx context.Context, kind pennypost.JobKind, dest string
 	return jobs, !left.IsZero() && !left.After(tx.Now()), nil
 }
 
-// takeDest locks the row of a dest on PostgreSQL.
-func (tx *Tx) takeDest(ctx context.Context, kind pennypost.JobKind, dest string) error {
+// takeDest locks the row of a dest on PostgreSQL. False: it has none, and so no
+// free job. One that comes only now must not be looked for without the lock:
+// leaveDest would take away the row of what comes beside it.
+func (tx *Tx) takeDest(ctx context.Context, kind pennypost.JobKind, dest string) (there bool, err error) {
 	if !tx.postgres() {
-		return nil
+		return true, nil
 	}
-	_, err := tx.exec(ctx, `SELECT 1 FROM dests WHERE kind = $1 AND dest = $2 FOR UPDATE`, int64(kind), dest)
-	return err
+	n, err := tx.exec(ctx, `SELECT 1 FROM dests WHERE kind = $1 AND dest = $2 FOR UPDATE`, int64(kind), dest)
+	return n > 0, err
 }
 
 // leaveDest writes when the dest is due next; the zero time: it has no free

@@ -223,10 +223,13 @@ func (r *run) fillAndCompare(ctx context.Context, s *subject, out *BacklogResult
 	return errors.Join(err, errUse)
 }
 
+// backlogRounds bounds the rounds beside a backlog.
+const backlogRounds = 3
+
 // fresh sends fresh mail to healthy domains, in a closed loop or at a rate.
 func (r *run) fresh(ctx context.Context, s *subject, w way, rate float64) ([]Sample, error) {
 	var list []Sample
-	for round := range r.c.Rounds {
+	for round := range min(r.c.Rounds, backlogRounds) {
 		c := r.loadOn(s, w)
 		groups()[0].set(&c)
 		c.Rate = rate

@@ -40,8 +40,8 @@ func groups() []group {
 			c.Sizes = []mailgen.Size{{Bytes: size, Weight: 1}}
 		}
 	}
-	web := func(batch int) func(*load.Config) {
-		return func(c *load.Config) { c.Proto, c.Batch = "http", batch }
+	web := func(batch, conns int) func(*load.Config) {
+		return func(c *load.Config) { c.Proto, c.Batch, c.Conns = "http", batch, min(c.Conns, conns) }
 	}
 	ours := func(w way) entry { return entry{pennypost, w} }
 	theirs := func(w way) entry { return entry{postfixMTA, w} }
@@ -54,7 +54,7 @@ func groups() []group {
 		{key: keySingle, title: "SMTP, 4 KiB, 1 message per connection, accepted and thrown away", set: smtp(1, 4*kib), on: []entry{ours(nowhere), theirs(nowhere)}},
 		{key: "50k", title: "SMTP, 50 KiB, 100 messages per connection", set: smtp(100, 50*kib), on: []entry{ours(signed), theirs(signed)}},
 		{key: "1m", title: "SMTP, 1 MiB, 100 messages per connection", set: smtp(100, 1024*kib), on: []entry{ours(signed), theirs(signed)}},
-		{key: "http", title: "HTTP, 4 KiB, POST /email", set: web(0), on: []entry{ours(signed)}},
-		{key: keyBatch, title: "HTTP, 4 KiB, POST /email/batch of 500", set: web(500), on: []entry{ours(signed)}},
+		{key: "http", title: "HTTP, 4 KiB, POST /email", set: web(0, 20), on: []entry{ours(signed)}},
+		{key: keyBatch, title: "HTTP, 4 KiB, POST /email/batch of 500, 4 connections", set: web(500, 4), on: []entry{ours(signed)}},
 	}
 }

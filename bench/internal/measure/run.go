@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,10 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	if err := r.all(ctx); err != nil {
-		return nil, err
+		if len(r.out.Memory) == 0 && len(r.out.Backlog) == 0 {
+			return nil, err
+		}
+		r.problem("the run ended early: %v", err) // what was found is worth showing
 	}
 	r.out.Machine.LoadAfter = loadAverage()
 	r.out.TookS = time.Since(r.began).Seconds()
@@ -148,15 +152,11 @@ func (r *run) all(ctx context.Context) error {
 
 // compare measures all groups, round by round.
 func (r *run) compare(ctx context.Context) error {
-	var list []group
-	for _, g := range groups() {
-		if r.wanted(g.key, g.title) {
-			list = append(list, g)
-			r.out.Groups = append(r.out.Groups, g.empty())
-		}
+	list := r.groups()
+	for _, g := range list {
+		r.out.Groups = append(r.out.Groups, g.empty())
 	}
-	soak := r.c.Soak > 0 && r.wanted("soak")
-	if len(list) == 0 && !soak {
+	if len(list) == 0 {
 		return nil
 	}
 	servers, err := r.boot(ctx)
@@ -181,12 +181,24 @@ func (r *run) compare(ctx context.Context) error {
 			}
 		}
 	}
-	if soak {
+	if r.c.Soak > 0 && r.wanted("soak") {
 		if err := r.soak(ctx, servers[0]); err != nil {
 			return err
 		}
 	}
 	return r.rest(ctx, servers)
+}
+
+// groups are those that are wanted, and the one that others take their rate
+// from.
+func (r *run) groups() []group {
+	rated := r.c.Soak > 0 && r.wanted("soak")
+	for _, g := range groups() {
+		rated = rated || g.half && r.wanted(g.key, g.title)
+	}
+	return slices.DeleteFunc(groups(), func(g group) bool {
+		return !r.wanted(g.key, g.title) && !(rated && g.key == keySigned)
+	})
 }
 
 func (g group) empty() GroupResult {
@@ -285,6 +297,9 @@ func (r *run) group(ctx context.Context, servers []*subject, g group, out *Group
 			i = len(g.on) - 1 - i
 		}
 		e := g.on[i]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for _, s := range servers {
 			if s.name != e.server {
 				continue

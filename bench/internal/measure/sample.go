@@ -145,16 +145,22 @@ func (r *run) busy(ctx context.Context, p probe) (Sample, error) {
 	r.world.sink.Reset()
 	fill := r.loadOn(p.s, p.way)
 	fill.Proto, fill.Batch, fill.Conns, fill.SinkURL, fill.Duration = "http", 500, 4, "", time.Minute
-	// It can deliver twice the rate of the open loop. Half of that takes care of
-	// what comes in, and some is delivered before it begins.
-	fill.Total = int64(p.conf.Rate * 2 * (1.2*r.c.Each.Seconds() + 1))
+	// It can deliver twice the rate of the open loop, half of which takes care of
+	// what comes in. The rest is reserve.
+	fill.Total = int64(p.conf.Rate * (1.5*r.c.Each.Seconds() + 1))
+	// Little is delivered before the load begins.
+	if err := r.world.hesitate(); err != nil {
+		return s, err
+	}
 	filled, err := load.Run(ctx, fill)
+	r.world.sink.SetProfile(nil)
 	if err != nil {
 		return s, err
 	}
 	if filled.Accepted != fill.Total {
 		return s, fmt.Errorf("%w: it took %d of %d at once: %v", errIncomplete, filled.Accepted, fill.Total, examples(filled))
 	}
+	time.Sleep(hesitation)
 	before, began := r.world.sink.Stats().Unique, time.Now()
 	p.conf.SinkURL = "" // waited for below
 	rep, err := load.Run(ctx, p.conf)
@@ -171,7 +177,7 @@ func (r *run) busy(ctx context.Context, p probe) (Sample, error) {
 	switch {
 	case len(rep.Errors) > 0:
 		return s, fmt.Errorf("%w: errors %v", errIncomplete, examples(rep))
-	case all-after < int64(p.conf.Rate/10):
+	case all-after < int64(p.conf.Rate/20):
 		return s, fmt.Errorf("%w: delivery was done before the load was, so that it was not at full speed", errIncomplete)
 	}
 	return s, p.s.tree().Settle(ctx, settleFor)

@@ -44,7 +44,7 @@ func (s *Soak) growth() (share float64, ok bool) {
 func (r *run) soak(ctx context.Context, s *subject) error {
 	full := spread(figures(r.out.row(keySigned, s.name, signed), endToEnd)).Median
 	if full == 0 {
-		r.problem("soak: the full rate is not known; let the group %q run, too", keySigned)
+		r.problem("soak: the full rate is not known")
 		return nil
 	}
 	r.say("soak of %v", r.c.Soak)

@@ -97,7 +97,7 @@ func orNone(s string) string {
 
 func (r *Result) tables() []table {
 	var list []table
-	for _, t := range []table{r.goalTable(), r.mainTable(), r.latencyTable(), r.backlogTable(), r.memoryTable(), r.limitTable()} {
+	for _, t := range []table{r.goalTable(), r.throughputTable(), r.costTable(), r.latencyTable(), r.backlogTable(), r.memoryTable(), r.limitTable()} {
 		if len(t.rows) > 1 {
 			list = append(list, t)
 		}
@@ -132,9 +132,36 @@ func serverText(row Row) string {
 	return row.Server
 }
 
-func (r *Result) mainTable() table {
-	t := table{title: "Throughput and cost"}
-	t.add("load", "server", "accepted/s", "end to end/s", "Pennypost does × (accepted, end to end)", "CPU-s per 1,000", "× CPU", "KiB written", "KiB on disk", "flushes", "commits", "per connection out", "peak MB")
+// A column reads a figure of a sample.
+type column func(Sample) float64
+
+func (c column) of(row Row) string { return spread(figures(row.Samples, c)).text() }
+
+func (r *Result) throughputTable() table {
+	t := table{title: "Throughput"}
+	t.add("load", "server", "accepted/s", "accepted p50 ms", "p99 ms", "end to end/s", "Pennypost accepts", "Pennypost delivers")
+	r.closedLoop(func(title string, ours []Sample, row Row) {
+		times := func(of column) string { return withUnit(spread(ratios(ours, row.Samples, of)), " ×") }
+		t.add(title, serverText(row), column(rate).of(row), column(p50).of(row), column(p99).of(row), column(endToEnd).of(row), times(rate), times(endToEnd))
+	})
+	return t
+}
+
+func (r *Result) costTable() table {
+	t := table{title: "Cost"}
+	t.add("load", "server", "CPU-s per 1,000", "Pennypost takes", "KiB written each", "KiB on the device", "flushes each", "commits each", "per connection out", "peak MB")
+	r.closedLoop(func(title string, ours []Sample, row Row) {
+		t.add(title, serverText(row), column(cpu).of(row), withUnit(spread(ratios(ours, row.Samples, cpu)), " ×"),
+			column(func(s Sample) float64 { return float64(s.WriteKiB) }).of(row), column(func(s Sample) float64 { return float64(s.DiskKiB) }).of(row),
+			column(flushes).of(row), column(func(s Sample) float64 { return float64(s.Commits) }).of(row),
+			column(func(s Sample) float64 { return float64(s.PerConn) }).of(row), column(peak).of(row))
+	})
+	return t
+}
+
+// closedLoop gives each row that was measured at full speed, with what ours had
+// in the same group when the row is another's. The title comes once.
+func (r *Result) closedLoop(each func(title string, ours []Sample, row Row)) {
 	for _, g := range r.Groups {
 		var ours []Sample
 		title := g.Title
@@ -142,24 +169,22 @@ func (r *Result) mainTable() table {
 			if len(row.Samples) == 0 || row.Samples[0].Offered > 0 {
 				continue
 			}
-			col := func(of func(Sample) float64) string { return spread(figures(row.Samples, of)).text() }
-			times, timesCPU := "", ""
 			if row.Server == pennypost {
+				each(title, nil, row)
 				ours = row.Samples
-			} else if len(ours) > 0 {
-				times = spread(ratios(ours, row.Samples, rate)).text()
-				if e := spread(ratios(ours, row.Samples, endToEnd)).text(); e != "" {
-					times += ", " + e
-				}
-				timesCPU = spread(ratios(ours, row.Samples, cpu)).text()
+			} else {
+				each(title, ours, row)
 			}
-			t.add(title, serverText(row), col(rate), col(endToEnd), times, col(cpu), timesCPU,
-				col(func(s Sample) float64 { return float64(s.WriteKiB) }), col(func(s Sample) float64 { return float64(s.DiskKiB) }),
-				col(flushes), col(func(s Sample) float64 { return float64(s.Commits) }), col(func(s Sample) float64 { return float64(s.PerConn) }), col(peak))
 			title = ""
 		}
 	}
-	return t
+}
+
+func withUnit(s Spread, unit string) string {
+	if !s.known() {
+		return ""
+	}
+	return s.text() + unit
 }
 
 func (r *Result) latencyTable() table {
@@ -170,9 +195,8 @@ func (r *Result) latencyTable() table {
 			if len(row.Samples) == 0 || row.Samples[0].Offered == 0 {
 				continue
 			}
-			col := func(of func(Sample) float64) string { return spread(figures(row.Samples, of)).text() }
-			t.add(g.Title, serverText(row), col(func(s Sample) float64 { return s.Offered }), col(p50), col(p99), col(arrive50), col(arrive99),
-				col(func(s Sample) float64 { return float64(s.Meanwhile) }))
+			t.add(g.Title, serverText(row), column(func(s Sample) float64 { return s.Offered }).of(row), column(p50).of(row), column(p99).of(row),
+				column(arrive50).of(row), column(arrive99).of(row), column(func(s Sample) float64 { return float64(s.Meanwhile) }).of(row))
 		}
 	}
 	return t

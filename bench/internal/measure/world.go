@@ -94,11 +94,24 @@ func (w *world) startSinks(ctx context.Context) error {
 }
 
 func (w *world) makeSick() error {
-	p, err := sink.ParseProfile(strings.NewReader(`{"rules":[{"stage":"rcpt","action":"reply","code":450,"text":"4.2.1 mailbox is busy"}]}`), plan(healthy, "127.0.0.1"))
+	return setRule(w.sick, `{"stage":"rcpt","action":"reply","code":450,"text":"4.2.1 mailbox is busy"}`)
+}
+
+// hesitation is how long the healthy mail server waits with each message while
+// it hesitates.
+const hesitation = 500 * time.Millisecond
+
+// hesitate makes the healthy mail server slow.
+func (w *world) hesitate() error {
+	return setRule(w.sink, fmt.Sprintf(`{"stage":"mail","action":"delay","delay_ms":%d}`, hesitation.Milliseconds()))
+}
+
+func setRule(s *sink.Server, rule string) error {
+	p, err := sink.ParseProfile(strings.NewReader(`{"rules":[`+rule+`]}`), plan(healthy, "127.0.0.1"))
 	if err != nil {
 		return err
 	}
-	w.sick.SetProfile(p)
+	s.SetProfile(p)
 	return nil
 }
 

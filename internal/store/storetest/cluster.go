@@ -207,6 +207,7 @@ shared_buffers = 32MB
 fsync = off
 full_page_writes = off
 log_min_messages = error
+deadlock_timeout = 100ms
 `, port, dir)
 	f, err := os.OpenFile(filepath.Join(dir, "data", "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {

@@ -1,0 +1,60 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"pennypost"
+	"pennypost/internal/store"
+	"pennypost/internal/store/storetest"
+)
+
+// A job that is freed while another process claims must have its dest noted,
+// whenever it comes: else no scan ever finds it.
+func TestClaimLeavesTheDestOfWhatItDidNotSee(t *testing.T) {
+	c := storetest.Config(t, storetest.PostgreSQL)
+	one, other := storetest.OpenConfig(t, c), storetest.OpenConfig(t, c)
+	free := func() pennypost.Job {
+		j := mailAt(one, time.Now().Add(-time.Hour), "ann@shop.example").Jobs[0]
+		j.Lease = 0
+		return j
+	}
+	ctx := t.Context()
+	seen, unseen := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	err := other.Update(ctx, func(tx *store.Tx) error {
+		// No job, no row to lock. Then two come, of which it sees one.
+		tx.Between(`FOR UPDATE`, func() {
+			update(t, one, func(ctx context.Context, tx *store.Tx) error { return tx.AddJobs(ctx, []pennypost.Job{free()}) })
+			go func() {
+				done <- one.Update(ctx, func(tx *store.Tx) error {
+					err := tx.AddJobs(ctx, []pennypost.Job{free()})
+					close(seen)
+					<-unseen
+					return err
+				})
+			}()
+			<-seen
+			time.AfterFunc(200*time.Millisecond, func() { close(unseen) })
+		})
+		_, _, err := tx.ClaimJobs(ctx, pennypost.JobDeliver, "shop.example", 10)
+		return err
+	})
+	if err := errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, one, `SELECT COUNT(*) FROM jobs WHERE lease = 0`); n == 0 {
+		t.Fatal("no job is free, nothing was tested")
+	}
+	var due []store.DueDest
+	view(t, one, func(ctx context.Context, tx *store.Tx) (err error) {
+		due, err = tx.DueDests(ctx, pennypost.JobDeliver, 10)
+		return err
+	})
+	if len(due) != 1 {
+		t.Errorf("%d dests are due, but there is a free job", len(due))
+	}
+}
+
