@@ -198,7 +198,7 @@ func (a *Accounts) release(ctx context.Context, id pennypost.ServerID) error {
 		}
 	}
 	return a.update(ctx, "note release", func(tx *store.Tx) error {
-		s, err := tx.Suspension(ctx, id)
+		s, err := tx.SuspensionKept(ctx, id)
 		if err != nil || s.Active() {
 			return err
 		}

@@ -201,12 +201,10 @@ func (d *Deliverer) unopened(ctx context.Context, t *queue.Task, k *letter, err 
 	}
 }
 
-// lost gives up a task whose lease is over. Its job is another session's, or,
-// when ours is renewed after all, free again: nothing may stay leased by a
-// session that lives and does nothing about it.
+// lost drops a task whose lease is over: another session has it.
 func (d *Deliverer) lost(t *queue.Task) {
 	d.met.leaseLost.Add(1)
-	t.Return()
+	t.Done()
 }
 
 // maxPanics is after how many panics in a row a message is quarantined.

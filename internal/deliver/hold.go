@@ -74,7 +74,7 @@ func (d *Deliverer) hold(ctx context.Context, k *letter) bool {
 	r := result{outcome: pennypost.OutcomeHeld, verdict: bounce.Verdict{Rule: "suspended"}}
 	active := false
 	err := d.persist(ctx, func(tx *store.Tx) error {
-		s, err := tx.Suspension(ctx, k.m.ServerID)
+		s, err := tx.SuspensionKept(ctx, k.m.ServerID)
 		active = s.Active()
 		if errors.Is(err, store.ErrNotFound) || err == nil && !active {
 			return nil

@@ -46,6 +46,10 @@ func (g *group) pending() int { return g.admitted + g.backlog.len() }
 // probing tells whether it failed and one task finds out if that is over.
 func (g *group) probing() bool { return g.fails > 0 && (g.probe != nil || g.pending() > 0) }
 
+// admits tells whether one more of its tasks may go to a worker: any number
+// while it works, few before, and none while one hangs.
+func (g *group) admits() bool { return g.stalled == 0 && (g.proven || g.admitted < startLimit) }
+
 // forgettable tells whether nothing goes on in the group. One that failed is
 // remembered for a while, so that its next rest is a longer one.
 func (g *group) forgettable(now time.Time) bool {
@@ -58,7 +62,7 @@ func (q *Queue) push(g *group, t *Task) {
 	switch {
 	case g.resting(q):
 		q.handBack(t, true)
-	case !g.proven && g.admitted >= startLimit:
+	case !g.admits():
 		g.backlog.push(t)
 		g.lane.backlog++
 	default:
@@ -82,7 +86,7 @@ func (q *Queue) admit(g *group, t *Task) {
 
 // admitMore takes tasks from the backlog.
 func (q *Queue) admitMore(g *group) {
-	for g.backlog.len() > 0 && (g.proven || g.admitted < startLimit) {
+	for g.backlog.len() > 0 && g.admits() {
 		g.lane.backlog--
 		q.admit(g, g.backlog.pop())
 	}

@@ -230,9 +230,7 @@ func (q *Queue) markStalled() {
 		w.lane.stalled++
 		g.stalled++
 		q.stalled++
-		if g.proven {
-			q.recall(g)
-		}
+		q.recall(g)
 		q.staff(w.lane)
 	}
 	q.staffHungry()

@@ -564,9 +564,6 @@ func TestClose(t *testing.T) {
 
 // The log begins anew while transactions go on without a pause.
 func TestLogIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 200 MB")
-	}
 	st := storetest.Open(t, storetest.SQLite)
 	big := make([]byte, 256<<10)
 	var wg sync.WaitGroup

@@ -143,7 +143,7 @@ func beginPostgres(ctx context.Context, conn *pgx.Conn, begin string) (time.Time
 		err = cerr
 	}
 	if err != nil {
-		return time.Time{}, pgError(err)
+		return time.Time{}, pgConn{conn}.sort(err)
 	}
 	return timeFromDB(us), nil
 }
@@ -172,7 +172,7 @@ type pgConn struct{ conn *pgx.Conn }
 func (c pgConn) exec(ctx context.Context, query string, args []any) (int64, error) {
 	tag, err := c.conn.Exec(ctx, query, args...)
 	if err != nil {
-		return 0, pgError(err)
+		return 0, c.sort(err)
 	}
 	return tag.RowsAffected(), nil
 }
@@ -180,14 +180,27 @@ func (c pgConn) exec(ctx context.Context, query string, args []any) (int64, erro
 func (c pgConn) query(ctx context.Context, query string, args []any) (rows, error) {
 	r, err := c.conn.Query(ctx, query, args...)
 	if err != nil {
-		return nil, pgError(err)
+		return nil, c.sort(err)
 	}
-	return pgRows{r}, nil
+	return pgRows{r, c}, nil
 }
 
-type pgRows struct{ pgx.Rows }
+// sort is pgError for an error on a connection, which may be gone because of
+// it.
+func (c pgConn) sort(err error) error {
+	var server *pgconn.PgError
+	if err == nil || ended(err) || errors.As(err, &server) || !c.conn.IsClosed() {
+		return pgError(err)
+	}
+	return &statementError{err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
+}
 
-func (r pgRows) Err() error { return pgError(r.Rows.Err()) }
+type pgRows struct {
+	pgx.Rows
+	c pgConn
+}
+
+func (r pgRows) Err() error { return r.c.sort(r.Rows.Err()) }
 
 // serialization tells whether the transaction may succeed when it runs again
 // (SQLSTATE 40001 serialization_failure, 40P01 deadlock_detected).

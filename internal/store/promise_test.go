@@ -58,3 +58,41 @@ func TestClaimLeavesTheDestOfWhatItDidNotSee(t *testing.T) {
 	}
 }
 
+
+// Who read that a server is suspended, and holds a job for it, is waited for by
+// whoever ends the suspension: what is held later nobody would release.
+func TestEndOfSuspensionWaitsForWhoReadIt(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		a := &pennypost.Account{Name: "shop", Plan: pennypost.PlanUnlimited}
+		s := &pennypost.Server{Name: "shop", InboundHash: "0123456789abcdef0123456789abcdef"}
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			if err := tx.AddAccount(ctx, a); err != nil {
+				return err
+			}
+			s.AccountID, s.Suspension = a.ID, pennypost.Suspension{Since: time.Now(), Reason: "abuse"}
+			return tx.AddServer(ctx, s)
+		})
+		for name, end := range map[string]func(ctx context.Context, tx *store.Tx) error{
+			"server":  func(ctx context.Context, tx *store.Tx) error { return tx.SetServer(ctx, s) },
+			"account": func(ctx context.Context, tx *store.Tx) error { return tx.SetAccount(ctx, a) },
+		} {
+			done := make(chan error, 1)
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				if _, err := tx.SuspensionKept(ctx, s.ID); err != nil {
+					return err
+				}
+				go func() { done <- st.Update(ctx, func(tx *store.Tx) error { return end(ctx, tx) }) }()
+				select {
+				case err := <-done:
+					t.Errorf("%s: the suspension ended before what was decided on it was stored (%v)", name, err)
+					done <- err
+				case <-time.After(300 * time.Millisecond):
+				}
+				return nil
+			})
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

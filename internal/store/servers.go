@@ -176,6 +176,19 @@ func (tx *Tx) Suspension(ctx context.Context, id pennypost.ServerID) (pennypost.
 	return own, nil
 }
 
+// SuspensionKept does what Suspension does, and keeps the answer true until the
+// transaction ends: whoever suspends or reactivates waits for it.
+func (tx *Tx) SuspensionKept(ctx context.Context, id pennypost.ServerID) (pennypost.Suspension, error) {
+	var account pennypost.AccountID
+	if err := tx.row(ctx, `SELECT account_id FROM servers WHERE id = $1`, int64(id)).Scan(&account); err != nil {
+		return pennypost.Suspension{}, fmt.Errorf("suspension of server %d: %w", id, err)
+	}
+	if err := tx.lockAccept(ctx, account, id, true); err != nil {
+		return pennypost.Suspension{}, err
+	}
+	return tx.Suspension(ctx, id)
+}
+
 // SuspendedServers gives all servers that may not send, by themselves or with
 // their account, and why.
 func (tx *Tx) SuspendedServers(ctx context.Context) (map[pennypost.ServerID]pennypost.Suspension, error) {

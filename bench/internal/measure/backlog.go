@@ -12,7 +12,6 @@ import (
 
 	"bench/internal/load"
 	"bench/internal/mailgen"
-	"bench/internal/postfix"
 	"bench/internal/procs"
 )
 
@@ -104,11 +103,8 @@ func (r *run) backlog(ctx context.Context, spec BacklogSpec) error {
 	routes := map[string]string{sick: "127.0.0.2:" + r.world.port, dead: "127.0.0.3:" + r.world.port}
 	peer, err := r.bootPostfix(ctx, "postfix-"+r.unique(), routes)
 	if err != nil {
-		var missing *postfix.MissingError
-		if errors.As(err, &missing) {
-			return nil // which is told already
-		}
-		return err
+		r.lack(err)
+		return nil
 	}
 	out := BacklogResult{BacklogSpec: spec, Server: postfixMTA}
 	err = r.fillAndCompare(ctx, peer, &out, unsigned)
@@ -116,6 +112,7 @@ func (r *run) backlog(ctx context.Context, spec BacklogSpec) error {
 	return errors.Join(ignoreIncomplete(err), peer.stop())
 }
 
+// unique names a directory.
 func (r *run) unique() string { return strconv.Itoa(len(r.out.Backlog)) }
 
 func ignoreIncomplete(err error) error {

@@ -49,7 +49,7 @@ func groups() []group {
 	return []group{
 		{key: keySigned, title: "SMTP, 4 KiB, 100 messages per connection", set: smtp(100, 4*kib), on: []entry{ours(signed), theirs(signed), theirs(unsigned)}},
 		{key: keyHalf, title: "SMTP, 4 KiB, open loop at half of its own rate", set: smtp(100, 4*kib), half: true, on: []entry{ours(signed), theirs(signed)}},
-		{key: keyBusy, title: "the same while it delivers at full speed", set: smtp(100, 4*kib), half: true, busy: true, on: []entry{ours(signed)}},
+		{key: keyBusy, title: "SMTP, 4 KiB, open loop at half of its own rate while it delivers at full speed", set: smtp(100, 4*kib), half: true, busy: true, on: []entry{ours(signed)}},
 		{key: keyAccept, title: "SMTP, 4 KiB, accepted and thrown away", set: smtp(100, 4*kib), on: []entry{ours(nowhere), theirs(nowhere)}},
 		{key: keySingle, title: "SMTP, 4 KiB, 1 message per connection, accepted and thrown away", set: smtp(1, 4*kib), on: []entry{ours(nowhere), theirs(nowhere)}},
 		{key: "50k", title: "SMTP, 50 KiB, 100 messages per connection", set: smtp(100, 50*kib), on: []entry{ours(signed), theirs(signed)}},

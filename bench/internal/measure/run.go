@@ -222,7 +222,6 @@ func (r *run) boot(ctx context.Context) ([]*subject, error) {
 		switch peer, err := r.bootPostfix(ctx, "postfix", nil); {
 		case err == nil:
 			servers = append(servers, peer)
-			r.out.Peers = append(r.out.Peers, postfix.Version(ctx))
 		default:
 			r.lack(err)
 		}
@@ -246,6 +245,9 @@ func (r *run) lack(err error) {
 	var missing *postfix.MissingError
 	if errors.As(err, &missing) {
 		text = "Postfix with OpenDKIM is not measured, for it needs " + missing.Error()
+	}
+	if slices.Contains(r.out.Missing, text) {
+		return
 	}
 	r.out.Missing = append(r.out.Missing, text)
 	fmt.Fprintln(r.c.Log, "MISSING:", text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"bench/internal/load"
 	"bench/internal/postfix"
@@ -73,6 +74,9 @@ func (r *run) bootPostfix(ctx context.Context, name string, routes map[string]st
 	in, err := postfix.Start(ctx, postfix.Config{Dir: dir, Relay: "127.0.0.1:" + r.world.port, Domain: service.Domain, Routes: routes})
 	if err != nil {
 		return nil, err
+	}
+	if v := postfix.Version(ctx); !slices.Contains(r.out.Peers, v) {
+		r.out.Peers = append(r.out.Peers, v)
 	}
 	return &subject{
 		name: postfixMTA,
