@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -51,9 +50,10 @@ func cmdRun(args []string) error {
 	fs.IntVar(&c.BacklogOfPostfix, "postfix-backlog", -1, "fill Postfix's queue, too, with at most so many [50,000 with -full, else 0]")
 	fs.DurationVar(&c.Limits, "limits", -1, "time of each measurement of the machine's limits; 0 is none")
 	fs.DurationVar(&c.Soak, "soak", 0, "load at half rate for so long, and watch the memory")
+	fs.StringVar(&c.Profile, "profile", "", "directory for CPU and heap profiles of Pennypost, taken after the rounds")
 	gate := fs.Bool("gate", false, "end with status 1 when a goal is missed")
 	jsonOut := fs.String("json", "", "write all figures to this file")
-	mdOut := fs.String("md", "", "write the tables in Markdown to this file")
+	mdOut := fs.String("md", "", "write the tables in Markdown to this file, between its marks when it has them")
 	limit := fs.Duration("for", 0, "end after this time whatever happens [5m with -quick, 4h with -full, else 1h, and the soak]")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -147,12 +147,7 @@ func writeResult(r *measure.Result, jsonOut, mdOut string) error {
 	if mdOut == "" {
 		return nil
 	}
-	f, err := os.Create(mdOut)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	return errors.Join(r.WriteMarkdown(w), w.Flush(), f.Close())
+	return r.SaveMarkdown(mdOut)
 }
 
 // verdict makes the exit status: 1 when something could not be measured or went

@@ -148,33 +148,44 @@ func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) answer(tree *node, w http.ResponseWriter, c *call) (any, error) {
-	r := c.r
-	rt, ids, err := tree.find(r.URL, r.Method)
+	rt, within, err := a.admit(tree, c)
 	if err != nil {
+		web.TakeRest(w, c.r)
 		return nil, err
 	}
-	within := rt.within
-	if within == 0 {
-		within = a.conf.Work
-	}
-	if c.who, err = a.caller(r, rt, within); err != nil {
-		return nil, err
-	}
-	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0); err != nil {
-		return nil, err
-	}
-	c.ids, c.query = ids, parseQuery(r.URL.RawQuery)
 	if rt.limit > 0 {
-		body, release, err := a.bodies.Read(w, r, rt.limit)
+		body, release, err := a.bodies.Read(w, c.r, rt.limit)
 		if err != nil {
 			return nil, err
 		}
 		defer release()
 		c.body = body
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), within)
+	ctx, cancel := context.WithTimeout(c.r.Context(), within)
 	defer cancel()
 	return rt.handle(ctx, c)
+}
+
+// admit makes the checks that come before the body, and tells how long the call
+// may work.
+func (a *API) admit(tree *node, c *call) (*route, time.Duration, error) {
+	r := c.r
+	rt, ids, err := tree.find(r.URL, r.Method)
+	if err != nil {
+		return nil, 0, err
+	}
+	within := rt.within
+	if within == 0 {
+		within = a.conf.Work
+	}
+	if c.who, err = a.caller(r, rt, within); err != nil {
+		return nil, 0, err
+	}
+	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0); err != nil {
+		return nil, 0, err
+	}
+	c.ids, c.query = ids, parseQuery(r.URL.RawQuery)
+	return rt, within, nil
 }
 
 // The headers that carry tokens (contract/common.md §2).

@@ -45,6 +45,9 @@ func TestNext(t *testing.T) {
 		{"without its job", pennypost.Deferred, nil, attempt(451, "4.3.0", "x"), "", nextSchedule, at, "Attempt 3"},
 		{"planned for later from the start", pennypost.Queued, &pennypost.Job{RunAt: later}, nil, "", nextSchedule, at, "first attempt"},
 		{"held", pennypost.Held, nil, nil, "6 % bounced", nextSuspended, "", "suspended (6 % bounced)"},
+		{"deferred while suspended", pennypost.Deferred, &pennypost.Job{RunAt: later}, attempt(451, "4.3.0", "x"), "6 % bounced", nextSuspended, "", "suspended (6 % bounced)"},
+		{"due while suspended", pennypost.Queued, &pennypost.Job{RunAt: noon}, nil, "6 % bounced", nextSuspended, "", "suspended (6 % bounced)"},
+		{"a worker has it while suspended", pennypost.Queued, &pennypost.Job{RunAt: noon, Lease: 5}, nil, "6 % bounced", nextInDelivery, "", "shop.test is free"},
 		{"suspension ended", pennypost.Held, nil, nil, "", nextRelease, "", "a tenth of the usual rate"},
 	}
 	for _, tt := range tests {
@@ -99,6 +102,8 @@ func TestSummary(t *testing.T) {
 		{"waits for later", pennypost.Recipient{State: pennypost.Queued}, false, nil, next(nextSchedule, "T"), "Accepted, not tried yet. Attempt 1 at T."},
 		{"deferred", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "smtp;451 4.7.1 try\r\nlater."}, false, last, next(nextSchedule, "T"), "Deferred by mx1.shop.test (192.0.2.7): 451 4.7.1 try later. Attempt 2 at T."},
 		{"being tried again", pennypost.Recipient{State: pennypost.Deferred, Attempts: 2, Reply: "smtp;421 x"}, false, last, next(nextInDelivery, ""), "Deferred by mx1.shop.test (192.0.2.7): 421 x."},
+		{"deferred while suspended", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "smtp;421 x"}, false, last, next(nextSuspended, ""), "Deferred by mx1.shop.test (192.0.2.7): 421 x. Why."},
+		{"queued while suspended", pennypost.Recipient{State: pennypost.Queued}, false, nil, next(nextSuspended, ""), "Accepted, not tried yet. Why."},
 		{"no host was reached", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "x-pennypost;4.4.1 mx1.shop.test: connection refused"}, false, &pennypost.Attempt{No: 1}, next(nextSchedule, "T"), "Deferred: 4.4.1 mx1.shop.test: connection refused. Attempt 2 at T."},
 		{"a fault of ours before the first attempt", pennypost.Recipient{State: pennypost.Deferred, Attempts: 1, Reply: "x-pennypost;4.3.0 disk full"}, false, nil, next(nextSchedule, "T"), "Deferred: 4.3.0 disk full. Attempt 2 at T."},
 		{"held", pennypost.Recipient{State: pennypost.Held, ChangedAt: noon}, false, nil, next(nextSuspended, ""), "Held since 2026-07-04T12:00:00Z. Why."},

@@ -41,6 +41,8 @@ func (k *known) next(r *pennypost.Recipient, last *pennypost.Attempt) *explained
 			Reason: nextInDelivery,
 			Text:   "A delivery worker has it: it is being tried now, or as soon as a connection to " + r.Address.Domain() + " is free.",
 		}
+	case k.suspension.Active(): // it is held once it is due
+		return k.nextHeld()
 	case !at.After(k.now) && k.rests[r.N].After(k.now):
 		return &explainedNext{
 			At: timeOrNull(k.rests[r.N]), Reason: nextRests,
@@ -146,7 +148,11 @@ func (k *known) summary(r *pennypost.Recipient, last *pennypost.Attempt, next *e
 
 func waitingText(r *pennypost.Recipient, last *pennypost.Attempt, next *explainedNext) string {
 	then := "."
-	if next != nil && next.Reason != nextInDelivery && next.Reason != nextWaiting && next.At != nil {
+	switch {
+	case next == nil || next.Reason == nextInDelivery || next.Reason == nextWaiting:
+	case next.Reason == nextSuspended:
+		then = ". " + next.Text
+	case next.At != nil:
 		then = fmt.Sprintf(". Attempt %d at %s.", r.Attempts+1, *next.At)
 	}
 	if last == nil && r.Reply == "" {

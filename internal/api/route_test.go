@@ -1,12 +1,17 @@
 package api
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -139,5 +144,33 @@ func TestParseID(t *testing.T) {
 		if got := parseID(in); got != want {
 			t.Errorf("parseID(%q) = %d, want %d", in, got, want)
 		}
+	}
+}
+
+// A refusal that comes before the body reaches a client that sends all of it
+// before reading.
+func TestRefusalReachesWhoStillSends(t *testing.T) {
+	r := newRig(t)
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	const size = 24 << 20 // more than the buffers of a connection
+	head := fmt.Sprintf("POST /email HTTP/1.1\r\nHost: x\r\nX-Postmark-Server-Token: x\r\nContent-Length: %d\r\n\r\n", size)
+	if _, err := io.WriteString(c, head+strings.Repeat(" ", size)); err != nil {
+		t.Fatalf("not taken: %v", err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("got %s, want 401", res.Status)
 	}
 }

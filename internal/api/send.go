@@ -97,10 +97,12 @@ func (d *wireDeadline) UnmarshalJSON(b []byte) error {
 		return nil
 	case b[0] != '"':
 		n, err := strconv.ParseInt(string(b), 10, 64)
-		if err != nil || n == 0 {
+		if err != nil {
 			return typeError[wireDeadline]()
 		}
-		d.seconds = n
+		if d.seconds = n; n == 0 {
+			d.seconds = -1 // as much in the past; zero is absence
+		}
 		return nil
 	}
 	var text string

@@ -173,6 +173,7 @@ func TestSendRefusals(t *testing.T) {
 		{"sender in a subdomain", `"From": "x@sub.acme.test"`, 400, fmt.Sprintf(sender, "x@sub.acme.test")},
 		{"sender in a look-alike domain", `"From": "x@аcme.test"`, 400, ""},
 		{"deadline in the past", `"DeliverBy": "2020-01-01T00:00:00Z"`, 300, "Invalid 'DeliverBy' value."},
+		{"deadline of no seconds", `"DeliverBy": 0`, 300, "Invalid 'DeliverBy' value."},
 		{"wrong type", `"Subject": 5`, 403, "Invalid request field(s): 'Subject'."},
 		{"two wrong types", `"From": ["x"], "TrackOpens": "yes"`, 403, "Invalid request field(s): 'From', 'TrackOpens'."},
 	}

@@ -46,7 +46,7 @@ func migrate(ctx context.Context, db *sql.DB, d dialect) error {
 		goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()),
 	}
 	if d.goose == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600)) // asks each second, for ten minutes
 		if err != nil {
 			return fmt.Errorf("lock for migrations: %w", err)
 		}

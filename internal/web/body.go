@@ -63,6 +63,7 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body
 		}
 	}
 	if r.ContentLength > limit {
+		TakeRest(w, r)
 		return nil, release, tooLarge(limit)
 	}
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
@@ -83,6 +84,26 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body
 		return nil, func() {}, readError(err, limit)
 	}
 	return body, release, nil
+}
+
+// How much of a refused body is taken, and for how long.
+const (
+	maxRest    = 64 << 20
+	restWithin = 15 * time.Second
+)
+
+// TakeRest takes the body of a request that is refused unread, and forgets it:
+// most clients read no answer before they have sent all, and find the
+// connection reset when it was closed meanwhile. A body of unknown or absurd
+// length is left, and one that waits for 100 Continue never comes.
+func TakeRest(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor > 1 || r.ContentLength <= 0 || r.ContentLength > maxRest || r.Header.Get("Expect") != "" {
+		return
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(restWithin)); err != nil { //nolint:forbidigo // a deadline of the network
+		return // not a connection of ours
+	}
+	_, _ = io.Copy(io.Discard, r.Body) // a client that went away reads nothing
 }
 
 // Reserve takes room for n octets of an answer that is built in memory, out of

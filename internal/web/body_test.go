@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -262,6 +263,30 @@ func TestSlowBodyIs408(t *testing.T) {
 	got := talk(t, addr, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow")
 	if !strings.HasPrefix(got, "HTTP/1.1 408 ") || !strings.Contains(got, `"ErrorCode":300`) {
 		t.Errorf("got %q, want 408 with an error object", got)
+	}
+}
+
+// Who sends all before reading gets the answer, not a reset connection.
+func TestTooLargeBodyIsTaken(t *testing.T) {
+	addr := serveBodies(t, web.ServerConfig{})
+	const size = 24 << 20 // more than the buffers of a connection
+	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+	status, got := ask(t, addr, head+strings.Repeat("a", size))
+	if want := `{"ErrorCode":300,"Message":"The request is too large: the limit is 1000 bytes."}`; status != 413 || got != want {
+		t.Errorf("got %d %s, want 413 %s", status, got, want)
+	}
+}
+
+// A body that is not on its way is not waited for.
+func TestBodyThatDoesNotComeIsNotTaken(t *testing.T) {
+	for name, head := range map[string]string{
+		"waits for 100 Continue": "Content-Length: 5000\r\nExpect: 100-continue\r\n",
+		"absurd length":          "Content-Length: 1000000000\r\n",
+	} {
+		status, got := ask(t, serveBodies(t, web.ServerConfig{}), "POST / HTTP/1.1\r\nHost: x\r\n"+head+"\r\n")
+		if status != 413 {
+			t.Errorf("%s: got %d %s, want 413", name, status, got)
+		}
 	}
 }
 

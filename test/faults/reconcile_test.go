@@ -78,16 +78,18 @@ func (w *world) settle(within time.Duration, excused func(to string) bool) {
 // all than the jobs that were taken over from dead sessions.
 func (w *world) reconcile(excused func(to string) bool) verdict {
 	w.t.Helper()
-	w.settle(60*time.Second, excused)
+	patience := 60 * time.Second
+	if w.impatient {
+		patience = 3 * time.Second
+	}
+	w.settle(patience, excused)
 	w.countFreed()
 	w.freed, w.freedNow = w.freed+w.freedNow, 0
-	v := w.compare(excused)
-	w.t.Logf("%d cuts, %d jobs taken over: %v", len(w.cuts), w.freed, v)
-	w.cleanLog()
-	cuts := len(w.cuts)
 	w.stop()
-	w.cuts = w.cuts[:cuts]
-	w.inspect(excused)
+	w.cleanLog()
+	waiting := w.inspect(excused)
+	v := w.compare(func(to string) bool { return excused != nil && excused(to) || w.impatient && waiting[to] })
+	w.t.Logf("%d cuts, %d jobs taken over: %v, %d wait for their next attempt", len(w.cuts), w.freed, v, len(waiting))
 	return v
 }
 
@@ -198,9 +200,10 @@ const (
 
 // inspect looks at the database after an orderly end: it is whole, each
 // recipient whose mail was acknowledged is delivered or has its job, and each
-// that is delivered has one event that says so.
-func (w *world) inspect(excused func(to string) bool) {
+// that is delivered has one event that says so. It gives those that wait.
+func (w *world) inspect(excused func(to string) bool) (waiting map[string]bool) {
 	w.t.Helper()
+	waiting = make(map[string]bool)
 	db := w.open()
 	defer func() { _ = db.Close() }()
 	var whole string
@@ -227,6 +230,9 @@ func (w *world) inspect(excused func(to string) bool) {
 			continue
 		}
 		waits := state == queued || state == deferred
+		if waits {
+			waiting[to] = true
+		}
 		if !waits && state != delivered || waits != (jobs == 1) || (state == delivered) != (events == 1) || contents != 1 {
 			if wrong++; wrong <= 5 {
 				w.t.Errorf("%s: state %d with %d jobs, %d events of delivery, %d contents", to, state, jobs, events, contents)
@@ -239,6 +245,7 @@ func (w *world) inspect(excused func(to string) bool) {
 	for to := range missing {
 		w.t.Errorf("%s was acknowledged and is not in the database", to)
 	}
+	return waiting
 }
 
 // TestReconcileSeesFaults shows that the comparison finds what it is for.

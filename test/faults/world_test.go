@@ -47,6 +47,7 @@ type world struct {
 
 	cmd   *exec.Cmd
 	ended chan error
+	died  time.Time // set before ended says so
 	log   *lockedBuffer
 
 	token, user, secret string
@@ -58,6 +59,10 @@ type world struct {
 
 	act  atomic.Pointer[func(fakenet.Moment) fakenet.Act] // what the mail servers of d0 to d3 do
 	more []func() []fakenet.Mail                          // what other mail servers took
+
+	// impatient: mail that waits for its next attempt is not waited for when
+	// all is reconciled.
+	impatient bool
 }
 
 // lockedBuffer is written by the program and read by the test.
@@ -100,7 +105,7 @@ func newWorld(t *testing.T, data string) *world {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("log of the program:\n%s", tail(w.log.String(), 12_000))
+			t.Logf("log of the program:\n%s", tail(w.log.String(), 3000))
 		}
 	})
 	for d := range 4 {
@@ -175,7 +180,7 @@ const bootWithin = 30 * time.Second
 func (w *world) boot() {
 	w.t.Helper()
 	if err := w.tryBoot(); err != nil {
-		w.t.Fatalf("%v\n%s", err, tail(w.log.String(), 4000))
+		w.t.Fatalf("%v\n%s", err, tail(w.log.String(), 1000))
 	}
 }
 
@@ -192,7 +197,11 @@ func (w *world) tryBoot() error {
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		err := cmd.Wait()
+		w.died = time.Now()
+		ended <- err
+	}()
 	w.cmd, w.ended = cmd, ended
 	for end := time.Now().Add(bootWithin); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		select {
@@ -244,7 +253,7 @@ func (w *world) wait(within time.Duration) error {
 	select {
 	case err := <-w.ended:
 		w.cmd = nil
-		w.cuts = append(w.cuts, time.Now())
+		w.cuts = append(w.cuts, w.died)
 		return err
 	case <-time.After(within):
 		w.t.Fatalf("the program did not end within %v", within)

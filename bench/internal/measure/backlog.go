@@ -274,7 +274,7 @@ func (r *run) fill(ctx context.Context, s *subject, out *BacklogResult) error {
 		r.problem("backlog %s: %s took %d: %v", out.BacklogSpec, s.name, rep.Accepted, examples(rep))
 	}
 	began := time.Now()
-	atMost := min(5*time.Second+time.Duration(out.Messages)*time.Millisecond, 10*time.Minute)
+	atMost := min(5*time.Second+time.Duration(out.Messages)*time.Millisecond, 3*time.Minute)
 	err = s.tree().Settle(ctx, atMost)
 	out.SettleS = time.Since(began).Seconds()
 	out.Tried = r.world.sick.Stats().Faults["rcpt:reply"]

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,33 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestSplice(t *testing.T) {
+	for _, tt := range []struct{ old, want string }{
+		{"", "T\n"},
+		{"no marks\n", "T\n"},
+		{"a\n" + markBegin + "no end\n", "T\n"},
+		{"a\n" + markBegin + "old\n" + markEnd + "z\n", "a\n" + markBegin + "\nT\n\n" + markEnd + "z\n"},
+	} {
+		if got := string(splice([]byte(tt.old), []byte("T\n"))); got != tt.want {
+			t.Errorf("%q: got %q", tt.old, got)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "x.md")
+	if err := os.WriteFile(file, []byte("head\n"+markBegin+markEnd), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := full(10)
+	for range 2 {
+		if err := r.SaveMarkdown(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil || !bytes.HasPrefix(b, []byte("head\n")) || bytes.Count(b, []byte("### Cost")) != 1 {
+		t.Errorf("%v: %s", err, b)
+	}
+}
+
 func TestGrowth(t *testing.T) {
 	for _, tt := range []struct {
 		mb   []float64
@@ -268,8 +296,10 @@ func newRun(t *testing.T) (*run, *subject) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{world: w, dir: t.TempDir(), out: &Result{}, began: time.Now(),
-		c: Config{Log: io.Discard, Each: 500 * time.Millisecond, Rounds: 2, Conns: 2, Domains: 3}}
+	r := &run{
+		world: w, dir: t.TempDir(), out: &Result{}, began: time.Now(),
+		c: Config{Log: io.Discard, Each: 500 * time.Millisecond, Rounds: 2, Conns: 2, Domains: 3},
+	}
 	s := &subject{
 		name:  pennypost,
 		login: func(c *load.Config, _ way) { c.Addr = "127.0.0.1:" + w.port },

@@ -36,6 +36,7 @@ type Config struct {
 	// BacklogOfPostfix fills Postfix's queue, too, with at most so many.
 	BacklogOfPostfix int
 	Soak             time.Duration // load at half rate for so long; 0: none
+	Profile          string        // directory for profiles of our service; "": none
 
 	Log io.Writer // what is being done
 }
@@ -183,6 +184,11 @@ func (r *run) compare(ctx context.Context) error {
 	}
 	if r.c.Soak > 0 && r.wanted("soak") {
 		if err := r.soak(ctx, servers[0]); err != nil {
+			return err
+		}
+	}
+	if r.c.Profile != "" {
+		if err := r.profiles(ctx, servers[0]); err != nil {
 			return err
 		}
 	}

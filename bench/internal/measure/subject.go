@@ -29,11 +29,12 @@ const (
 
 // A subject is a server under measurement.
 type subject struct {
-	name   string
-	login  func(c *load.Config, w way)
-	tree   func() procs.Tree
-	metric func(ctx context.Context, name string) (float64, error) // nil: it has none
-	stop   func() error
+	name    string
+	login   func(c *load.Config, w way)
+	tree    func() procs.Tree
+	metric  func(ctx context.Context, name string) (float64, error) // nil: it has none
+	stop    func() error
+	metrics string // address of its metrics and profiles; "": it has none
 }
 
 // bootOurs starts Pennypost below a directory.
@@ -58,9 +59,10 @@ func (r *run) bootOurs(ctx context.Context, name string) (*service.Instance, *su
 			c.Addr, c.User, c.Pass = in.SMTP, l.User, l.Secret
 			c.URL, c.Token = "http://"+in.HTTP, l.Token
 		},
-		tree:   in.Tree,
-		metric: in.Metric,
-		stop:   in.Stop,
+		tree:    in.Tree,
+		metric:  in.Metric,
+		metrics: in.Metrics,
+		stop:    in.Stop,
 	}, nil
 }
 

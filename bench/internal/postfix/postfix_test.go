@@ -25,8 +25,10 @@ func TestWaysIn(t *testing.T) {
 		}
 		t.Skipf("not here: %v", err)
 	}
-	s, err := sink.Start(t.Context(), sink.Config{Listen: []string{"127.0.0.1:0"}, Track: true,
-		Plan: synth.Plan{Zone: "test", Base: netip.MustParseAddr("127.0.0.1"), Addrs: 1}})
+	s, err := sink.Start(t.Context(), sink.Config{
+		Listen: []string{"127.0.0.1:0"}, Track: true,
+		Plan: synth.Plan{Zone: "test", Base: netip.MustParseAddr("127.0.0.1"), Addrs: 1},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,10 +57,12 @@ func TestWaysIn(t *testing.T) {
 		{"nowhere", in.Nowhere, 0, 0},
 	} {
 		s.Reset()
-		c := load.Config{Proto: "smtp", Addr: tt.addr, StartTLS: true, Auth: "plain", User: in.User, Pass: in.Secret,
+		c := load.Config{
+			Proto: "smtp", Addr: tt.addr, StartTLS: true, Auth: "plain", User: in.User, Pass: in.Secret,
 			Conns: 2, Total: 20, PerConn: 5, Rcpts: 1, Domains: 3, Zone: "test", From: "orders@shop.test",
 			Sizes: []mailgen.Size{{Bytes: 4096, Weight: 1}}, Timeout: 10 * time.Second, SinkWait: 10 * time.Second,
-			TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+			TLSConfig: &tls.Config{InsecureSkipVerify: true},
+		}
 		if tt.arrived > 0 {
 			c.SinkURL = ctl.URL
 		}
@@ -76,9 +80,11 @@ func TestWaysIn(t *testing.T) {
 		t.Errorf("got %+v, %v", cost, err)
 	}
 	// A login that is wrong gets nowhere.
-	bad := load.Config{Proto: "smtp", Addr: in.Signed, StartTLS: true, Auth: "plain", User: in.User, Pass: "x", Conns: 1, Total: 1,
+	bad := load.Config{
+		Proto: "smtp", Addr: in.Signed, StartTLS: true, Auth: "plain", User: in.User, Pass: "x", Conns: 1, Total: 1,
 		Rcpts: 1, Domains: 1, Zone: "test", From: "a@shop.test", Sizes: []mailgen.Size{{Bytes: 4096, Weight: 1}}, MaxFails: 1,
-		TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+		TLSConfig: &tls.Config{InsecureSkipVerify: true},
+	}
 	rep, err := load.Run(t.Context(), bad)
 	if err != nil || rep.Accepted != 0 || rep.Errors["auth_5xx"] != 1 {
 		t.Errorf("wrong password: %+v, %v", rep, err)
