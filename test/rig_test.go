@@ -77,7 +77,7 @@ func newRig(dir string, n *fakenet.Net) (*rig, error) {
 	r := &rig{net: n, dir: dir, accountToken: accountToken}
 	for _, a := range []*string{&r.smtp, &r.smtps, &r.http, &r.operator, &r.metrics} {
 		var err error
-		if *a, err = freeAddr(); err != nil {
+		if *a, err = fakenet.FreeAddr(); err != nil {
 			return nil, err
 		}
 	}
@@ -98,14 +98,6 @@ func newRig(dir string, n *fakenet.Net) (*rig, error) {
 		"PENNYPOST_LOG_FORMAT":       "json",
 	}
 	return r, err
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // startWithin bounds a start.

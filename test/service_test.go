@@ -176,7 +176,7 @@ func putCert(t *testing.T, dir string, good time.Duration) *x509.CertPool {
 // it ends, and takes over its successor without a restart.
 func TestCertificate(t *testing.T) {
 	dir := t.TempDir()
-	https, err := freeAddr()
+	https, err := fakenet.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,13 +39,24 @@ func (d *Deliverer) handle(ctx context.Context, l *line, w *queue.Worker, t *que
 		d.c.Log.WarnContext(ctx, "job of a recipient that is done", "message_id", k.rcpt.MessageID, "state", k.rcpt.State)
 		d.finish(ctx, k)
 	case d.isSuspended(k.m.ServerID) && d.hold(ctx, k):
-	case !d.c.Now().Before(d.end(ctx, k)):
+	case d.isLate(ctx, w, k):
 		d.expire(ctx, k)
 	case k.m.Sandbox:
 		d.deliverNowhere(ctx, k)
 	default:
 		d.attempt(ctx, l, w, k)
 	}
+}
+
+// isLate tells whether a letter is given up without being tried: its sender
+// said until when, or its time is up and its servers do not answer. All others
+// are tried once more, however late: that we were away is our own fault.
+func (d *Deliverer) isLate(ctx context.Context, w *queue.Worker, k *letter) bool {
+	now := d.c.Now()
+	if by := k.m.DeliverBy; !by.IsZero() && !now.Before(by) {
+		return true
+	}
+	return w.Failing() && !now.Before(d.end(ctx, k))
 }
 
 // attempt signs, talks and records.
@@ -194,10 +205,28 @@ func (d *Deliverer) unopened(ctx context.Context, t *queue.Task, k *letter, err 
 	case !d.c.Store.LeaseOK():
 		d.lost(t)
 	default:
-		// The job stays with this session, and is tried again by the next one.
 		log.ErrorContext(ctx, "job cannot be loaded", "err", err)
+		d.later(ctx, t)
+	}
+}
+
+// loadAgain is when a job that could not be loaded is tried again. It is no
+// attempt, and nothing is known that could be said about it.
+const loadAgain = 10 * time.Minute
+
+func (d *Deliverer) later(ctx context.Context, t *queue.Task) {
+	job := t.Job
+	job.RunAt = d.c.Now().Add(loadAgain)
+	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.PutBackJob(ctx, job) })
+	switch {
+	case errors.Is(err, store.ErrLeaseLost):
+		d.lost(t)
+	case err != nil:
+		d.c.Log.ErrorContext(ctx, "job could not be put back", "job", job.ID, "err", err)
 		d.met.unrecorded.Add(1)
 		t.Done()
+	default:
+		t.PutBack(job.RunAt)
 	}
 }
 

@@ -222,7 +222,7 @@ func TestNoteIsRepeated(t *testing.T) {
 		}
 		for _, tt := range tests {
 			runs := 0
-			err := x.d.persist(t.Context(), func(*store.Tx) error {
+			err := x.d.persist(t.Context(), func(context.Context, *store.Tx) error {
 				runs++
 				if runs <= len(tt.errs) {
 					return tt.errs[runs-1]

@@ -73,7 +73,7 @@ func (d *Deliverer) isSuspended(id pennypost.ServerID) bool {
 func (d *Deliverer) hold(ctx context.Context, k *letter) bool {
 	r := result{outcome: pennypost.OutcomeHeld, verdict: bounce.Verdict{Rule: "suspended"}}
 	active := false
-	err := d.persist(ctx, func(tx *store.Tx) error {
+	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error {
 		s, err := tx.SuspensionKept(ctx, k.m.ServerID)
 		active = s.Active()
 		if errors.Is(err, store.ErrNotFound) || err == nil && !active {
@@ -156,8 +156,12 @@ func (d *Deliverer) release(ctx context.Context, server pennypost.ServerID, step
 	return len(jobs), nil
 }
 
+// releaseOne: what is damaged is quarantined by its attempt.
 func (d *Deliverer) releaseOne(ctx context.Context, tx *store.Tx, job *pennypost.Job) error {
 	k, err := d.held(ctx, tx, job)
+	if isAmiss(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -173,16 +177,41 @@ func (d *Deliverer) releaseOne(ctx context.Context, tx *store.Tx, job *pennypost
 	return event.Record(ctx, tx, newEvent(k, pennypost.EventReleased, tx.Now()))
 }
 
-// held reads what a held job is about.
+// isAmiss tells whether what a job is about is damaged or gone. That must not
+// keep the others from being released or discarded.
+func isAmiss(err error) bool {
+	return errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNotFound)
+}
+
+// discardDamaged quarantines what cannot be discarded with a bounce.
+func (d *Deliverer) discardDamaged(ctx context.Context, tx *store.Tx, k *letter, why error) error {
+	d.c.Log.ErrorContext(ctx, "held message is damaged", "message_id", k.rcpt.MessageID, "recipient", k.rcpt.N, "err", why)
+	if err := tx.DiscardJob(ctx, k.job.ID); err != nil {
+		return err
+	}
+	rcpt := k.rcpt
+	if rcpt.MessageID.IsZero() {
+		return nil
+	}
+	rcpt.State, rcpt.ChangedAt, rcpt.NextAt = pennypost.Quarantined, tx.Now(), time.Time{}
+	rcpt.Rule, rcpt.Reply = "damaged", ours+"4.3.0 "+printable(why.Error())
+	if err := tx.SetRecipient(ctx, &rcpt); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// held reads what a held job is about, as far as it can be read.
 func (d *Deliverer) held(ctx context.Context, tx *store.Tx, job *pennypost.Job) (*letter, error) {
+	k := &letter{job: *job}
 	id, n, err := store.ParseJobRef(job.Ref)
 	if err != nil {
-		return nil, err
+		return k, err
 	}
-	k := &letter{job: *job}
+	k.rcpt.MessageID, k.rcpt.N = id, n
 	rcpt, err := tx.Recipient(ctx, id, n)
 	if err != nil {
-		return nil, err
+		return k, err
 	}
 	k.rcpt = *rcpt
 	k.m, err = tx.AnyMessage(ctx, id)
@@ -225,6 +254,9 @@ func (d *Deliverer) Discard(ctx context.Context, server pennypost.ServerID) (int
 // suppresses nobody.
 func (d *Deliverer) discardOne(ctx context.Context, tx *store.Tx, job *pennypost.Job) error {
 	k, err := d.held(ctx, tx, job)
+	if isAmiss(err) {
+		return d.discardDamaged(ctx, tx, k, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ const maxNotes = 4
 func (l *line) noteLater(ctx context.Context, w *queue.Worker, k *letter, r *result) {
 	d, notes := l.d, l.notes // the line is made anew with each connection
 	notes <- struct{}{}
+	k.content = nil // it was sent; what waits for the disk need not keep it
 	w.Detach(ctx, func() {
 		defer func() { <-notes }()
 		d.note(ctx, k, r)
@@ -40,7 +41,7 @@ func (d *Deliverer) note(ctx context.Context, k *letter, r *result) {
 			d.ended(ctx, k, r, fmt.Errorf("panic: %v", p))
 		}
 	}()
-	err := d.persist(ctx, func(tx *store.Tx) error { return d.write(ctx, tx, k, r) })
+	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error { return d.write(ctx, tx, k, r) })
 	d.ended(ctx, k, r, err)
 }
 
@@ -176,15 +177,15 @@ const (
 	noteStop   = 3 * time.Second // goes on after the context ended
 )
 
-// persist writes what has happened already: it is tried until it succeeds, as
-// long as the lease holds. It tells ErrLeaseLost when somebody else has the
+// persist writes what has happened already, also when the context has ended: it
+// is tried until it succeeds, as long as the lease holds. It tells ErrLeaseLost when somebody else has the
 // job.
-func (d *Deliverer) persist(ctx context.Context, fn func(tx *store.Tx) error) error {
+func (d *Deliverer) persist(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
 	unended := context.WithoutCancel(ctx)
 	unknown := false
 	var stop time.Time
 	for n, pause := 1, notePause; ; n, pause = n+1, min(2*pause, noteMax) {
-		err := d.c.Store.Update(unended, fn)
+		err := d.c.Store.Update(unended, func(tx *store.Tx) error { return fn(unended, tx) })
 		switch {
 		case err == nil:
 			return nil
@@ -259,7 +260,7 @@ func (d *Deliverer) log(ctx context.Context, k *letter, r *result) {
 
 // finish ends a job with which nothing is to be done.
 func (d *Deliverer) finish(ctx context.Context, k *letter) {
-	err := d.persist(ctx, func(tx *store.Tx) error { return tx.FinishJob(ctx, k.job.ID) })
+	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.FinishJob(ctx, k.job.ID) })
 	if err != nil && !errors.Is(err, store.ErrLeaseLost) {
 		d.c.Log.ErrorContext(ctx, "job could not be finished", "job", k.job.ID, "err", err)
 	}
@@ -269,7 +270,7 @@ func (d *Deliverer) finish(ctx context.Context, k *letter) {
 // quarantine takes a letter out of delivery until a person has looked at it.
 func (d *Deliverer) quarantine(ctx context.Context, k *letter, rule string, why error) {
 	d.c.Log.ErrorContext(ctx, "message quarantined", "message_id", k.rcpt.MessageID, "recipient", k.rcpt.N, "rule", rule, "err", why)
-	err := d.persist(ctx, func(tx *store.Tx) error {
+	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.FinishJob(ctx, k.job.ID); err != nil {
 			return err
 		}

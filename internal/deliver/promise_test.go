@@ -2,8 +2,6 @@ package deliver
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"pennypost"
-	"pennypost/internal/event"
 	"pennypost/internal/fakenet"
 	"pennypost/internal/store"
 	"pennypost/internal/store/storetest"
@@ -30,14 +27,14 @@ func TestResultIsWrittenAfterTheContextEnded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = d.persist(ended, func(tx *store.Tx) error { return tx.FinishJob(ended, job.ID) })
+		err = d.persist(ended, func(ctx context.Context, tx *store.Tx) error { return tx.FinishJob(ctx, job.ID) })
 		if err != nil {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-// hold suspends the server, and has the mail held.
+// suspendFor suspends the server, or reactivates it when there is no reason.
 func (x *world) suspendFor(reason string) {
 	x.t.Helper()
 	x.update(func(ctx context.Context, tx *store.Tx) error {
@@ -102,21 +99,18 @@ func TestDamagedHeldMailStopsNobody(t *testing.T) {
 // that we were away is nobody's fault but ours.
 func TestNothingExpiresUntried(t *testing.T) {
 	inBubble(t, func(t *testing.T, x *world) {
-		good, dead := x.mail("ann@a.test"), x.mail("reject+451@b.test")
 		x.answer("dead.test", fakenet.RcptTo, "451 4.3.2 not now")
-		dead = x.mail("bob@dead.test")
+		good, dead := x.mail("ann@a.test"), x.mail("bob@dead.test")
 		time.Sleep(2 * lifetimeOfTests)
 		x.run()
 		time.Sleep(time.Minute)
 		x.want(good, 0, pennypost.Delivered, 1, delivered)
-		s := x.want(dead, 0, pennypost.Expired, 1, bounced1)
+		s := x.want(dead, 0, pennypost.Expired, 1, pennypost.EventBounced)
 		if !strings.Contains(s.Reply, "not now") {
 			t.Errorf("given up for %q", s.Reply)
 		}
 	})
 }
-
-const bounced1 = pennypost.EventBounced
 
 // A message that cannot be signed waits for its key, however long.
 func TestUnsignedMailIsNotGivenUp(t *testing.T) {
@@ -146,10 +140,10 @@ func TestPendingResultsKeepNoContent(t *testing.T) {
 	const size = 8 << 20
 	inBubble(t, func(t *testing.T, x *world) {
 		var once sync.Once
-		var lock *sql.Conn
+		var unlock func()
 		x.act("large.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
-				once.Do(func() { lock = x.lock() })
+				once.Do(func() { unlock = x.lock() })
 			}
 			return fakenet.Act{}
 		})
@@ -162,9 +156,7 @@ func TestPendingResultsKeepNoContent(t *testing.T) {
 		synctest.Wait()
 		n := x.net.Box().Total()
 		before := heap()
-		if _, err := lock.ExecContext(t.Context(), `ROLLBACK`); err != nil {
-			t.Fatal(err)
-		}
+		unlock()
 		time.Sleep(time.Minute)
 		if got := x.net.Box().Total(); got != 4 {
 			t.Errorf("%d mails arrived", got)
@@ -183,18 +175,21 @@ func heap() int64 {
 	return int64(m.HeapAlloc) //nolint:gosec // far below
 }
 
-// lock keeps everybody else from writing.
-func (x *world) lock() *sql.Conn {
-	c, err := x.raw().Conn(x.t.Context())
-	if err == nil {
-		_, err = c.ExecContext(x.t.Context(), `BEGIN IMMEDIATE`)
-	}
-	if err != nil {
-		x.t.Error(err)
-		return nil
-	}
-	x.t.Cleanup(func() { _ = c.Close() })
-	return c
+// lock keeps everybody from writing until the function that it gives is called.
+func (x *world) lock() (unlock func()) {
+	locked, free := make(chan struct{}), make(chan struct{})
+	go func() {
+		err := x.st.Update(x.t.Context(), func(*store.Tx) error {
+			close(locked)
+			<-free
+			return nil
+		})
+		if err != nil {
+			x.t.Error(err)
+		}
+	}()
+	<-locked
+	return func() { close(free) }
 }
 
 // While the store cannot be written for long, as when the disk is full, the
@@ -203,10 +198,10 @@ func (x *world) lock() *sql.Conn {
 func TestStoreThatCannotBeWrittenForLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, x *world) {
 		var once sync.Once
-		var lock *sql.Conn
+		var unlock func()
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
-				once.Do(func() { lock = x.lock() })
+				once.Do(func() { unlock = x.lock() })
 			}
 			return fakenet.Act{}
 		})
@@ -216,9 +211,7 @@ func TestStoreThatCannotBeWrittenForLong(t *testing.T) {
 		if !x.st.LeaseOK() {
 			t.Error("the session has ended")
 		}
-		if _, err := lock.ExecContext(t.Context(), `ROLLBACK`); err != nil {
-			t.Fatal(err)
-		}
+		unlock()
 		time.Sleep(5 * time.Minute)
 		for n := range 3 {
 			x.want(m, n, pennypost.Delivered, 1, delivered)
@@ -248,6 +241,3 @@ func TestJobThatCannotBeLoadedIsTriedAgain(t *testing.T) {
 		x.want(m, 0, pennypost.Delivered, 1, delivered)
 	})
 }
-
-var _ = errors.Is
-var _ = event.Record

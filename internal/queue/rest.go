@@ -84,6 +84,14 @@ func (w *Worker) Fail(began time.Time) (rests bool) {
 	return true
 }
 
+// Failing tells whether the group of the worker's task has failed and not
+// worked since.
+func (w *Worker) Failing() bool {
+	w.q.mu.Lock()
+	defer w.q.mu.Unlock()
+	return w.task != nil && w.task.group.fails > 0
+}
+
 // Reroute tells that the way of the task's dest is not what it was: it is
 // looked for again.
 func (w *Worker) Reroute() {

@@ -58,7 +58,6 @@ func TestClaimLeavesTheDestOfWhatItDidNotSee(t *testing.T) {
 	}
 }
 
-
 // Who read that a server is suspended, and holds a job for it, is waited for by
 // whoever ends the suspension: what is held later nobody would release.
 func TestEndOfSuspensionWaitsForWhoReadIt(t *testing.T) {

@@ -113,14 +113,16 @@ func (s *Store) renew(ctx context.Context) error {
 			s.Session(), timeToDB(tx.Now().Add(leaseTime)), alive)
 		return err
 	})
-	switch {
-	case err != nil:
-		return err
-	case n == 0:
+	if err == nil && n == 0 {
 		return ErrSessionLost
 	}
-	s.lease.set(begun.Add(leaseTime))
-	return nil
+	// On SQLite the lock on the directory keeps everybody else out, whatever the
+	// row says: while nothing can be written, the disk being full, this session
+	// goes on with what it holds, and nothing is done twice.
+	if err == nil || s.pg == nil && s.failing() == nil {
+		s.lease.set(begun.Add(leaseTime))
+	}
+	return err
 }
 
 // LeaseOK tells whether the session has not ended by our own clock: the last

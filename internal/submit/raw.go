@@ -43,10 +43,10 @@ func (d *Door) AcceptRaw(ctx context.Context, c pennypost.Caller, r *Raw) (*Acce
 func (d *Door) draftRaw(c pennypost.Caller, r *Raw) (*draft, error) {
 	dr := &draft{
 		account: c.AccountID, server: c.ServerID, stream: streamOf(c, ""),
-		source: pennypost.SourceSMTP, trace: "ESMTP", at: d.conf.Now(),
+		source: pennypost.SourceSMTP, trace: "ESMTPA", at: d.conf.Now(), // RFC 3848: who is here has logged in
 	}
 	if r.TLS {
-		dr.trace = "ESMTPS"
+		dr.trace = "ESMTPSA"
 	}
 	var err error
 	if dr.id, err = d.newID(dr.at); err != nil {

@@ -113,7 +113,7 @@ Gr=FC=DFe
 		t.Errorf("recipients (-want +got):\n%s", diff)
 	}
 	id := got.ID.String()
-	wantText := strings.ReplaceAll(`Received: by mail.penny.example with ESMTPS id
+	wantText := strings.ReplaceAll(`Received: by mail.penny.example with ESMTPSA id
  `+id+`; Sat, 04 Jul 2026 11:05:57 +0000
 From: =?utf-8?B?R3LDvMOfZQ==?= <orders@acme.example>
 Date: Sat, 04 Jul 2026 11:05:57 +0000

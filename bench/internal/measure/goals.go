@@ -120,7 +120,7 @@ func (s *sheet) ofBacklog(r *Result) {
 		s.atMost(false, name+"start until ready", 5, " s", one(b.ReadyS))
 	}
 	if !some {
-		s.add(true, "backlog: end to end, share of the rate without", "≥ 0.90", "", false, false)
+		s.add(true, "backlog: end to end, share of the rate without", "≥ 0.9", "", false, false)
 	}
 }
 

@@ -145,9 +145,9 @@ func (r *run) busy(ctx context.Context, p probe) (Sample, error) {
 	r.world.sink.Reset()
 	fill := r.loadOn(p.s, p.way)
 	fill.Proto, fill.Batch, fill.Conns, fill.SinkURL, fill.Duration = "http", 500, 4, "", time.Minute
-	// It can deliver twice the rate of the open loop, half of which takes care of
-	// what comes in. The rest is reserve.
-	fill.Total = int64(p.conf.Rate * (1.5*r.c.Each.Seconds() + 1))
+	// Delivery needs a third of that if it keeps its full rate, which is twice
+	// that of the open loop; the rest is reserve.
+	fill.Total = int64(p.conf.Rate * (3*r.c.Each.Seconds() + 1))
 	// Little is delivered before the load begins.
 	if err := r.world.hesitate(); err != nil {
 		return s, err

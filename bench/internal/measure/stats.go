@@ -51,12 +51,10 @@ func number(v float64) string {
 		return thousands(v)
 	case a >= 10:
 		return fmt.Sprintf("%.1f", v)
-	case a == 0:
-		return "0"
-	case a >= .095:
+	case a >= 1:
 		return fmt.Sprintf("%.2f", v)
 	}
-	return fmt.Sprintf("%.2g", v)
+	return fmt.Sprintf("%.3g", v)
 }
 
 // thousands sets commas, as in 12,345.
