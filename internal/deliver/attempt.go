@@ -202,21 +202,26 @@ func (d *Deliverer) unopened(ctx context.Context, t *queue.Task, k *letter, err 
 		d.finish(ctx, k)
 	case k != nil && errors.Is(err, store.ErrDamaged):
 		d.quarantine(ctx, k, "damaged", err)
+	case errors.Is(err, errNoRoom):
+		d.later(ctx, t, noRoomAgain+time.Duration(d.c.Rand()*float64(noRoomAgain)))
 	case !d.c.Store.LeaseOK():
 		d.lost(t)
 	default:
 		log.ErrorContext(ctx, "job cannot be loaded", "err", err)
-		d.later(ctx, t)
+		d.later(ctx, t, loadAgain)
 	}
 }
 
-// loadAgain is when a job that could not be loaded is tried again. It is no
-// attempt, and nothing is known that could be said about it.
-const loadAgain = 10 * time.Minute
+// When a job that could not be loaded is tried again. It is no attempt, and
+// nothing is known that could be said about it.
+const (
+	loadAgain   = 10 * time.Minute
+	noRoomAgain = 15 * time.Second // and up to twice that
+)
 
-func (d *Deliverer) later(ctx context.Context, t *queue.Task) {
+func (d *Deliverer) later(ctx context.Context, t *queue.Task, wait time.Duration) {
 	job := t.Job
-	job.RunAt = d.c.Now().Add(loadAgain)
+	job.RunAt = d.c.Now().Add(wait)
 	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error { return tx.PutBackJob(ctx, job) })
 	switch {
 	case errors.Is(err, store.ErrLeaseLost):
@@ -230,9 +235,18 @@ func (d *Deliverer) later(ctx context.Context, t *queue.Task) {
 	}
 }
 
-// lost drops a task whose lease is over: another session has it.
+// lost gives up a task whose lease is over. Soon our session is renewed after
+// all, and its job free again unless another session has it, or the process
+// ends: no job may stay with a session that lives and does nothing about it.
 func (d *Deliverer) lost(t *queue.Task) {
 	d.met.leaseLost.Add(1)
+	for range 100 {
+		if d.c.Store.LeaseOK() {
+			t.Return()
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	t.Done()
 }
 

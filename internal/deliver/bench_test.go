@@ -47,6 +47,7 @@ func BenchmarkPipeline(b *testing.B) {
 const inFlight = 1000
 
 func benchPipeline(b *testing.B, unsaved bool, domains int) {
+	b.Helper()
 	p := newBenchmark(b, domains)
 	body := benchContent()
 	slots := make(chan struct{}, inFlight)
@@ -84,6 +85,7 @@ type benchmark struct {
 }
 
 func (p *benchmark) accept(b *testing.B, body []byte, unsaved bool, domains int) {
+	b.Helper()
 	n := p.n.Add(1)
 	m := &pennypost.Message{
 		AccountID: 1, ServerID: 1, Stream: pennypost.StreamOutbound, Source: pennypost.SourceSMTP,

@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"pennypost"
 	"pennypost/internal/auth"
 	"pennypost/internal/bounce"
@@ -102,7 +100,7 @@ type Deliverer struct {
 	signer  *dkim.Signer
 	signing chan struct{} // one token per signature being made
 	streams lifetimes
-	large   *semaphore.Weighted // octets of large contents in memory
+	large   *room // for large contents
 
 	suspended atomic.Pointer[suspensions]
 	refresh   sync.Mutex // of suspended
@@ -128,7 +126,7 @@ func New(c Config) (*Deliverer, error) {
 		signer:  dkim.NewSigner(dkim.Options{Now: c.Now}),
 		signing: make(chan struct{}, c.Signers),
 		streams: newLifetimes(c.Store, c.Now),
-		large:   semaphore.NewWeighted(maxLarge),
+		large:   newRoom(maxLarge),
 		sharing: make(map[pennypost.MessageID]*shareRef),
 	}
 	d.ring = newKeyring(&d.c)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emersion/go-msgauth/dkim"
@@ -27,7 +28,8 @@ const (
 )
 
 func TestDelivered(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		m := x.accept(draft{to: []string{"ann@a.test"}, content: content, tag: "receipt"})
 		s := x.want(m, 0, pennypost.Delivered, 1, delivered)
@@ -82,7 +84,8 @@ func TestDelivered(t *testing.T) {
 
 // Catalogue O-033: two implementations take the signature.
 func TestSignatureVerifies(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.key(x.account, senderDomain, "second", pennypost.AlgorithmEd25519)
 		x.run()
 		x.mail("ann@a.test")
@@ -139,7 +142,8 @@ func passes(t *testing.T, x *world, data []byte) string {
 
 // One signature serves all recipients of a message.
 func TestSignsOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		var to []string
 		for i := range 50 {
@@ -167,7 +171,8 @@ func signaturePart(data []byte) string {
 
 func TestKeyless(t *testing.T) {
 	t.Run("the instance's key", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, x *world) {
+		inBubble(t, func(x *world) {
+			t := x.t
 			x.run()
 			x.accept(draft{to: []string{"ann@a.test"}, content: content, noDomain: true})
 			if got := passes(t, x, x.got("ann@a.test", 1)[0].Data); got != bounceDomain+"/rsa-sha256" {
@@ -176,7 +181,8 @@ func TestKeyless(t *testing.T) {
 		})
 	})
 	t.Run("no key at all is our fault", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, x *world) {
+		inBubble(t, func(x *world) {
+			t := x.t
 			x.run()
 			m := x.accept(draft{to: []string{"ann@a.test"}, content: content, noDomain: true})
 			s := x.want(m, 0, pennypost.Deferred, 0)
@@ -193,7 +199,8 @@ func TestKeyless(t *testing.T) {
 
 // Catalogue O-034: the key is replaced while a message waits.
 func TestKeyRotatedWhileMailWaits(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		x.accept(draft{to: []string{"defer+451+3@a.test"}, content: content})
 		m := x.mail("defer+451+1@b.test")
@@ -225,7 +232,8 @@ func TestKeyRotatedWhileMailWaits(t *testing.T) {
 
 // Catalogue O-012.
 func TestThreeRecipientsThreeOutcomes(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		m := x.mail("ann@a.test", "defer+450+1@b.test", "bounce+550@c.test")
 		x.want(m, 0, pennypost.Delivered, 1, delivered)
@@ -252,7 +260,8 @@ func TestThreeRecipientsThreeOutcomes(t *testing.T) {
 // Catalogue O-029: 451 for longer than the lifetime gives one bounce,
 // which costs the recipient nothing. The schedule is that of design.md §6.
 func TestExpiresAfterItsLifetime(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.answer("busy.test", fakenet.RcptTo, "451 4.3.0 Local error")
 		x.run()
 		start := time.Now()
@@ -298,7 +307,8 @@ func TestExpiresAfterItsLifetime(t *testing.T) {
 }
 
 func TestDeliverBy(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.answer("busy.test", fakenet.RcptTo, "451 4.3.0 Local error")
 		x.run()
 		m := x.accept(draft{to: []string{"ann@busy.test"}, content: content, deliverBy: time.Now().Add(5 * time.Minute)})
@@ -318,7 +328,8 @@ func TestDeliverBy(t *testing.T) {
 
 // Hints are taken literally.
 func TestHint(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.act("later.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.RcptTo && m.Before == 0 {
 				return fakenet.Act{Reply: "451 4.3.2 try again in 40 minutes"}
@@ -338,7 +349,8 @@ func TestHint(t *testing.T) {
 
 // Catalogue O-028: one deferral, then delivery from the same return path.
 func TestGreylisting(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		m := x.mail("greylist+300@a.test")
 		time.Sleep(16 * time.Minute)
@@ -351,7 +363,8 @@ func TestGreylisting(t *testing.T) {
 
 // Catalogue O-016, O-009: no reply to the final dot.
 func TestAmbiguous(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		m := x.mail("drop+dot+1@a.test")
 		s := x.want(m, 0, pennypost.Deferred, 1, transient)
@@ -375,7 +388,8 @@ func TestAmbiguous(t *testing.T) {
 
 // Catalogue O-016: silence for as long as RFC 5321 asks us to wait.
 func TestSilenceAfterTheDot(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
 				return fakenet.Act{Delay: 20 * time.Minute}
@@ -416,7 +430,8 @@ func TestRepliesPerStage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, x *world) {
+			inBubble(t, func(x *world) {
+				t := x.t
 				x.answer("b.test", tt.stage, tt.reply)
 				x.run()
 				m := x.mail("ann@b.test")
@@ -437,7 +452,8 @@ func TestRepliesPerStage(t *testing.T) {
 
 // Faults of the name service: some pass, some do not.
 func TestRoutes(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		m := x.mail("ann@gone.test", "ann@nullmx.test", "ann@servfail.test")
 		time.Sleep(30 * time.Second)
@@ -462,7 +478,8 @@ func TestRoutes(t *testing.T) {
 
 // Catalogue O-001…008: the next host is tried, and the attempt tells of both.
 func TestNextHost(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		for _, line := range []string{
 			"two.test. 60 IN MX 10 dead.two.test.", "dead.two.test. 60 IN A 127.9.9.9",
 			"two.test. 60 IN MX 20 mx.a.test.",
@@ -483,7 +500,8 @@ func TestNextHost(t *testing.T) {
 
 // Catalogue O-036: the other side has closed the kept connection.
 func TestStaleConnection(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		mails := 0
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage != fakenet.MailFrom {
@@ -510,7 +528,8 @@ func TestStaleConnection(t *testing.T) {
 
 // Connections are kept for the next message, and not for long without one.
 func TestConnectionsAreReused(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		var last *pennypost.Message
 		for range 150 {
@@ -533,7 +552,8 @@ func TestConnectionsAreReused(t *testing.T) {
 
 // Catalogue O-030: a tarpit with a hundred thousand mails.
 func TestTarpitDelaysNobody(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		for range 2000 {
 			to := make([]string, 50)
@@ -560,7 +580,8 @@ func TestTarpitDelaysNobody(t *testing.T) {
 // Catalogue O-031: a site that is down gets few attempts, and its mail flows
 // when it is back.
 func TestDeadSite(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		down := true
 		x.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if down && strings.HasPrefix(addr, "127.8.8.8:") {
@@ -607,9 +628,69 @@ func TestDeadSite(t *testing.T) {
 	})
 }
 
+// A domain's owner chooses its MX records: a dead host under a provider's name
+// does not keep mail from the provider's others.
+func TestDeadHostOfASharedSite(t *testing.T) {
+	inBubble(t, func(x *world) {
+		t := x.t
+		for _, line := range []string{
+			"evil.test. 60 IN MX 10 dead.provider.test.", "dead.provider.test. 60 IN A 127.9.9.9",
+			"good.test. 60 IN MX 10 mx.provider.test.", "mx.provider.test. 60 IN A 127.0.0.2",
+		} {
+			if err := x.net.Record(line); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x.run()
+		for range 20 {
+			x.mail("ann@evil.test")
+		}
+		synctest.Wait()
+		good := x.mail("bob@good.test")
+		x.want(good, 0, pennypost.Delivered, 1, delivered)
+		evil, _ := x.d.Queue().LaneOf("evil.test")
+		lane, _ := x.d.Queue().LaneOf("good.test")
+		if evil.Name != lane.Name || evil.Fails == 0 || lane.Fails != 0 {
+			t.Errorf("lanes %+v and %+v", evil, lane)
+		}
+	})
+}
+
+// A provider's hosts share connections when they share an address.
+func TestReuseByAddress(t *testing.T) {
+	inBubble(t, func(x *world) {
+		t := x.t
+		for i := range 5 {
+			for _, line := range []string{
+				fmt.Sprintf("c%d.test. 60 IN MX 10 c%d.provider.test.", i, i), fmt.Sprintf("c%d.provider.test. 60 IN A 127.0.0.2", i),
+			} {
+				if err := x.net.Record(line); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		x.run()
+		for i := range 5 {
+			m := x.mail(fmt.Sprintf("ann@c%d.test", i))
+			s := x.want(m, 0, pennypost.Delivered, 1, delivered)
+			a := s.attempts[0]
+			if want := fmt.Sprintf("c%d.provider.test", i); a.Host != want || a.Reused != (i > 0) {
+				t.Errorf("host %s, reused %v", a.Host, a.Reused)
+			}
+			if i > 0 && !strings.HasSuffix(a.TLSNote, " (as c0.provider.test)") {
+				t.Errorf("TLS note %q", a.TLSNote)
+			}
+		}
+		if got := x.dialled(); got != 1 {
+			t.Errorf("%d connections, want 1", got)
+		}
+	})
+}
+
 // Sandbox mail never touches the network.
 func TestSandbox(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		m := x.accept(draft{to: []string{"ann@a.test", "bob@b.test"}, content: content, sandbox: true})
 		for i := range 2 {
@@ -626,7 +707,8 @@ func TestSandbox(t *testing.T) {
 
 // Broadcast mail waits while there is transactional mail for the site.
 func TestTransactionalBeforeBroadcast(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		for i := range 40 {
 			x.accept(draft{to: []string{fmt.Sprintf("b%d@a.test", i)}, content: content, broadcast: true})
 		}
@@ -646,7 +728,8 @@ func TestTransactionalBeforeBroadcast(t *testing.T) {
 
 // A provider's rate limit at RCPT lowers the number of connections.
 func TestSlowsDown(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		busy := false
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			switch {

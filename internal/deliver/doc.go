@@ -17,8 +17,9 @@
 // it is kept for the next messages of its lane as long as that lasts, at most
 // 100 messages and some minutes, and for some seconds without any. A kept
 // connection that the other side has closed is no attempt: the message goes
-// over a new one at once. When no host of a site can be reached the lane
-// rests; the queue's package comment says how.
+// over a new one at once. When none of the hosts that a domain names can be
+// reached, all domains with the same hosts rest; the queue's package comment
+// says how.
 //
 // # Signing
 //
@@ -37,7 +38,7 @@
 // final dot the message may have been delivered: that is counted, and tried
 // again after a quarter of an hour at the earliest. A result that cannot be
 // written is kept and written later while the lease holds: the message is not
-// sent again for that. Whoever finds the lease lost drops the result, since
+// sent again for that, and the connection takes the next one meanwhile. Whoever finds the lease lost drops the result, since
 // another session has the recipient.
 //
 // A panic costs one attempt; a message that panics three times in a row, and

@@ -21,7 +21,8 @@ import (
 // Catalogue C-040: a message that breaks the worker is put aside after three
 // tries; others flow.
 func TestPoisonIsQuarantined(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.act("poison.test", func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
 		x.run()
 		x.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -52,7 +53,7 @@ func TestPoisonIsQuarantined(t *testing.T) {
 
 // Panics that are not in a row do not add up.
 func TestPanicsInARow(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
 		x.act("poison.test", func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
 		tries := 0
 		x.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -80,7 +81,8 @@ func TestUnfitContent(t *testing.T) {
 		"no header": "hello\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, x *world) {
+			inBubble(t, func(x *world) {
+				t := x.t
 				x.run()
 				m := x.accept(draft{to: []string{"ann@a.test"}, content: text})
 				s := x.want(m, 0, pennypost.Quarantined, 0)
@@ -96,7 +98,8 @@ func TestUnfitContent(t *testing.T) {
 // Catalogue C-008…012, C-016, C-041: what a process held when it was killed is
 // delivered by the next one.
 func TestKilled(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		first := x.mail("ann@a.test", "bob@b.test") // leased, never begun
 		second := x.accept(draft{to: []string{"col@c.test"}, content: content, unplaced: true})
 		dir := x.copyDir()
@@ -138,7 +141,8 @@ func (x *world) copyDir() string {
 
 // Catalogue C-037: a stop under load loses nothing and sends nothing twice.
 func TestStopUnderLoad(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
 				return fakenet.Act{Delay: 200 * time.Millisecond}
@@ -176,7 +180,8 @@ func TestStopUnderLoad(t *testing.T) {
 // Catalogue C-037: what hangs is broken off when the grace is over, and tried
 // by the next process.
 func TestStopBreaksOff(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		slow := true
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.RcptTo && slow {
@@ -206,7 +211,8 @@ func TestStopBreaksOff(t *testing.T) {
 // What the store does not take at first is written later, and the message is
 // not sent again for it.
 func TestNoteIsRepeated(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		tests := []struct {
 			name string
 			errs []error
@@ -247,7 +253,8 @@ func repeat(err error, n int) []error {
 // Catalogue C-034, C-035: the holder looks at its lease before the dot, and
 // stops.
 func TestLeaseEndsBeforeTheDot(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.RcptTo {
 				return fakenet.Act{Delay: 3 * time.Minute}
@@ -272,7 +279,8 @@ func TestLeaseEndsBeforeTheDot(t *testing.T) {
 // The result of an attempt whose lease was taken is dropped: another session
 // has the recipient.
 func TestLateResultIsDropped(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage == fakenet.Dot {
 				return fakenet.Act{Delay: 20 * time.Second}
@@ -316,7 +324,8 @@ func TestDamaged(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, x *world) {
+			inBubble(t, func(x *world) {
+				t := x.t
 				m := x.accept(draft{to: []string{"defer+451+1@a.test"}, content: content})
 				x.run()
 				x.want(m, 0, pennypost.Deferred, 1, transient)

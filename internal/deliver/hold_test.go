@@ -36,7 +36,8 @@ func (x *world) suspend(reason string) {
 }
 
 func TestSuspendedMailIsHeldAndReleased(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		waiting := x.mail("defer+451+1@a.test") // comes again after 10 min
 		x.want(waiting, 0, pennypost.Deferred, 1, transient)
@@ -66,7 +67,8 @@ func TestSuspendedMailIsHeldAndReleased(t *testing.T) {
 
 // Held time counts towards DeliverBy, which the sender chose.
 func TestHeldMailMissesItsDeliverBy(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		x.suspend("payment")
 		m := x.accept(draft{to: []string{"ann@a.test"}, content: content, deliverBy: time.Now().Add(time.Hour)})
@@ -81,7 +83,8 @@ func TestHeldMailMissesItsDeliverBy(t *testing.T) {
 }
 
 func TestReleaseKeepsItsPace(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		x.suspend("abuse")
 		var to []string
@@ -110,7 +113,8 @@ func TestReleaseKeepsItsPace(t *testing.T) {
 
 // What is suspended again in the middle of a release stays.
 func TestReleaseStopsAtASuspension(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		x.suspend("abuse")
 		var to []string
@@ -148,7 +152,8 @@ func TestReleaseStopsAtASuspension(t *testing.T) {
 }
 
 func TestDiscard(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.run()
 		x.suspend("abuse")
 		m := x.mail("ann@a.test", "bob@a.test")
@@ -178,7 +183,7 @@ func TestDiscard(t *testing.T) {
 // A worker that still believes in a suspension that has ended holds nothing:
 // nobody would release it.
 func TestHoldLooksAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
 		x.run()
 		x.d.suspended.Store(&suspensions{x.server: {Since: time.Now(), Reason: "stale"}})
 		m := x.mail("ann@a.test")
@@ -188,7 +193,7 @@ func TestHoldLooksAgain(t *testing.T) {
 
 // Other servers' mail goes on.
 func TestSuspensionIsOfOneServer(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
 		x.run()
 		x.suspend("abuse")
 		x.server++

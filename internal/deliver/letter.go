@@ -46,7 +46,7 @@ func (d *Deliverer) open(ctx context.Context, t *queue.Task) (*letter, error) {
 
 func (d *Deliverer) close(k *letter) {
 	if k.large > 0 {
-		d.large.Release(k.large)
+		d.large.give(k.job.Tenant, k.large)
 		k.large = 0
 	}
 	if k.loaded && k.shared != nil {
@@ -55,8 +55,11 @@ func (d *Deliverer) close(k *letter) {
 	}
 }
 
-// load reads a letter. The content of a large message waits for its turn, so
-// that any number of them fits the memory.
+// errNoRoom says that the content of a large message must wait, so that any
+// number of them fits the memory.
+var errNoRoom = errors.New("no room for the content")
+
+// load reads a letter.
 func (d *Deliverer) load(ctx context.Context, k *letter) error {
 	var fields []byte
 	read := func(tx *store.Tx) (err error) {
@@ -66,8 +69,8 @@ func (d *Deliverer) load(ctx context.Context, k *letter) error {
 	err := d.c.Store.View(ctx, read)
 	if errors.Is(err, errLarge) {
 		size := min(k.m.Size, maxLarge)
-		if err := d.large.Acquire(ctx, size); err != nil {
-			return err
+		if !d.large.take(k.job.Tenant, size) {
+			return errNoRoom
 		}
 		k.large = size
 		err = d.c.Store.View(ctx, read)

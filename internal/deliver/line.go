@@ -70,7 +70,7 @@ func (l *line) hangUp(ctx context.Context) {
 // drop closes the connection without a word.
 func (l *line) drop() {
 	if l.client != nil {
-		_ = l.client.Close() //nolint:errcheck // nothing depends on it any more
+		_ = l.client.Close() // nothing depends on it any more
 	}
 	*l = line{d: l.d, notes: l.notes}
 }
@@ -187,7 +187,7 @@ func (l *line) call(ctx context.Context, host string, addrs []netip.Addr, e *smt
 		rest = nil
 	}
 	if err != nil {
-		_ = client.Close() //nolint:errcheck // it failed before
+		_ = client.Close() // it failed before
 		return talk{host: host, err: err, info: info}, rest
 	}
 	l.client, l.host, l.since = client, host, l.d.c.Now()

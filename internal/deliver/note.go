@@ -254,7 +254,7 @@ func (d *Deliverer) log(ctx context.Context, k *letter, r *result) {
 	if r.attempt != nil {
 		code, host = r.attempt.Code, r.attempt.Host
 	}
-	d.c.Log.InfoContext(ctx, r.outcome.String(), "message_id", k.rcpt.MessageID, "server", int64(k.job.Tenant),
+	d.c.Log.InfoContext(ctx, "attempt ended", "outcome", r.outcome.String(), "message_id", k.rcpt.MessageID, "server", int64(k.job.Tenant),
 		"domain", k.rcpt.Address.Domain(), "attempt", k.rcpt.Attempts+1, "code", code, "host", host, "rule", r.verdict.Rule)
 }
 

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -62,7 +63,8 @@ func TestDamagedHeldMailStopsNobody(t *testing.T) {
 	} {
 		for _, discard := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
-				inBubble(t, func(t *testing.T, x *world) {
+				inBubble(t, func(x *world) {
+					t := x.t
 					x.suspendFor("abuse")
 					x.run()
 					bad, good := x.mail("ann@a.test"), x.mail("col@c.test")
@@ -98,7 +100,8 @@ func TestDamagedHeldMailStopsNobody(t *testing.T) {
 // What was never tried, since we were away, is tried before it is given up:
 // that we were away is nobody's fault but ours.
 func TestNothingExpiresUntried(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		x.answer("dead.test", fakenet.RcptTo, "451 4.3.2 not now")
 		good, dead := x.mail("ann@a.test"), x.mail("bob@dead.test")
 		time.Sleep(2 * lifetimeOfTests)
@@ -114,7 +117,8 @@ func TestNothingExpiresUntried(t *testing.T) {
 
 // A message that cannot be signed waits for its key, however long.
 func TestUnsignedMailIsNotGivenUp(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		db := x.raw()
 		if _, err := db.ExecContext(t.Context(), `CREATE TABLE kept AS SELECT id, sealed FROM dkim_keys`); err != nil {
 			t.Fatal(err)
@@ -138,7 +142,8 @@ func TestUnsignedMailIsNotGivenUp(t *testing.T) {
 // ones have no room.
 func TestPendingResultsKeepNoContent(t *testing.T) {
 	const size = 8 << 20
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		var once sync.Once
 		var unlock func()
 		x.act("large.test", func(m fakenet.Moment) fakenet.Act {
@@ -196,7 +201,8 @@ func (x *world) lock() (unlock func()) {
 // process goes on with what it holds: on SQLite nobody else can have it.
 // Nothing is sent twice for it.
 func TestStoreThatCannotBeWrittenForLong(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		var once sync.Once
 		var unlock func()
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
@@ -225,7 +231,8 @@ func TestStoreThatCannotBeWrittenForLong(t *testing.T) {
 // A job that cannot be loaded, for whatever reason, is tried again: it does
 // not wait for the next start.
 func TestJobThatCannotBeLoadedIsTriedAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, x *world) {
+	inBubble(t, func(x *world) {
+		t := x.t
 		m := x.accept(draft{to: []string{"ann@a.test"}, content: content, unplaced: true})
 		db := x.raw()
 		if _, err := db.ExecContext(t.Context(), `ALTER TABLE contents RENAME COLUMN content TO broken`); err != nil {
@@ -239,5 +246,45 @@ func TestJobThatCannotBeLoadedIsTriedAgain(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		x.want(m, 0, pennypost.Delivered, 1, delivered)
+	})
+}
+
+// Large messages that their receivers do not take hold up nobody else's: not
+// the large ones of other servers, and no small ones.
+func TestSlowReceiversOfLargeMailDelayNobody(t *testing.T) {
+	inBubble(t, func(x *world) {
+		x.d.large.max = 2 << 20
+		for _, domain := range []string{"slow1.test", "slow2.test", "slow3.test"} {
+			x.act(domain, func(m fakenet.Moment) fakenet.Act {
+				if m.Stage == fakenet.RcptTo {
+					return fakenet.Act{Delay: 4 * time.Minute}
+				}
+				return fakenet.Act{}
+			})
+		}
+		large := content + strings.Repeat(strings.Repeat("x", 70)+"\r\n", largeFrom/72*2)
+		x.run()
+		for i := range 30 {
+			x.accept(draft{to: []string{fmt.Sprintf("ann@slow%d.test", i%3+1)}, content: large, unplaced: true})
+		}
+		time.Sleep(time.Second)
+		var small []*pennypost.Message
+		for range 5 {
+			x.accept(draft{to: []string{"ann@good.test"}, content: large, unplaced: true})
+			small = append(small, x.mail("bob@good.test"))
+		}
+		own := x.server
+		x.server = 77 // another one
+		other := x.accept(draft{to: []string{"col@good.test"}, content: large, unplaced: true})
+		x.server = own
+		time.Sleep(time.Minute)
+		x.want(other, 0, pennypost.Delivered, 1, delivered)
+		for _, m := range small {
+			x.want(m, 0, pennypost.Delivered, 1, delivered)
+		}
+		time.Sleep(4 * time.Hour)
+		if got := x.net.Box().Total(); got != 30+10+1 {
+			x.t.Errorf("%d mails arrived, want 41", got)
+		}
 	})
 }

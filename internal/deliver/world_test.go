@@ -61,7 +61,7 @@ type world struct {
 // are made in hours of fake time, and none of these tests cuts the power.
 func quickDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "deliver")
+	dir, err := os.MkdirTemp("/dev/shm", "deliver") //nolint:usetesting // TempDir is on a disk
 	if err != nil {
 		return t.TempDir()
 	}
@@ -100,7 +100,7 @@ const (
 const lifetimeOfTests = 6 * time.Hour
 
 // inBubble runs a test with a world that is not running yet.
-func inBubble(t *testing.T, test func(t *testing.T, x *world), change ...func(*Config)) {
+func inBubble(t *testing.T, test func(x *world), change ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		// A bubble begins in the year 2000; ids and certificates are younger.
@@ -135,7 +135,7 @@ func inBubble(t *testing.T, test func(t *testing.T, x *world), change ...func(*C
 		})
 		x.open(x.dir)
 		x.customer()
-		test(t, x)
+		test(x)
 	})
 }
 

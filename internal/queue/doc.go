@@ -30,26 +30,34 @@
 // Within a lane smaller priorities go first, then first tries before
 // repetitions (three to one), then tenants in turn, then the order of arrival.
 //
+// # Groups
+//
+// A lane may be shared by strangers: all domains at one provider have one, and
+// their owners choose what their records say. Therefore dests fail in groups,
+// those with the same servers. Until a group has shown that it works it has two
+// tasks with workers at a time and half of the lane's room in memory; the
+// others of the lane go on beside it. While a worker hangs on one of its tasks
+// it gets no other.
+//
+// When a worker says that nothing of a group can be reached (Fail), the group
+// rests: its tasks go back to the store untried, and when the rest is over one
+// task finds out how things stand. Each failure makes the next rest longer; the
+// first success (Good) lets all of it go, with as many workers as the lane has
+// earned. While other workers of the group succeed, a failure only takes a
+// worker away: the other side has enough connections.
+//
 // # Memory
 //
 // At most Memory tasks and Bytes of payload are held. A task beyond Bytes loses
 // its payload, and its worker loads it from the store. Tasks beyond Memory, or
-// beyond the share of their dest or lane, stay in the store, free, and are
-// claimed in batches when half of the room is free again.
-//
-// # Failing lanes
-//
-// When a worker says that the lane does not work at all (Fail), the lane rests:
-// workers leave, its tasks go back to the store untried, and when the rest is
-// over one worker probes with a few tasks. Each failed probe makes the next
-// rest longer; the first success opens the lane with one worker, and it grows
-// again. While other workers of the lane succeed, a failure only takes a worker
-// away.
+// beyond the share of their dest, group or lane, stay in the store, free, and
+// are claimed in batches when half of the room is free again.
 //
 // # Ends
 //
 // A task ends with exactly one of Done (the job is finished), PutBack (it is
 // due later), Again (once more at once, nothing was tried) and Return (back to
-// the store, nothing was tried). Detach lets a worker go on before that. Run stops giving tasks once its context ends,
-// waits Grace for workers, cancels the rest, and hands every untried job back.
+// the store, nothing was tried). Detach lets a worker go on before that. Run
+// stops giving tasks once its context ends, waits Grace for workers, cancels
+// the rest, and hands every untried job back.
 package queue

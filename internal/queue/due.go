@@ -24,7 +24,7 @@ type alarms []alarm
 func (a alarms) Len() int           { return len(a) }
 func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
 func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) } //nolint:errcheck,forcetypeassert // heap hands back what add pushed
+func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) } // heap hands back what add pushed
 func (a *alarms) Pop() any {
 	old := *a
 	x := old[len(old)-1]
@@ -67,7 +67,7 @@ func (h *dueHeap) pop(now time.Time) (alarm, bool) {
 	if len(h.list) == 0 || h.list[0].at.After(now) {
 		return alarm{}, false
 	}
-	a := heap.Pop(&h.list).(alarm) //nolint:errcheck,forcetypeassert // see Push
+	a := heap.Pop(&h.list).(alarm) // see Push
 	if a.group == nil {
 		delete(h.seen, dueKey{a.at.UnixNano(), a.dest})
 	}

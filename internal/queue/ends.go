@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"time"
+
+	"pennypost"
 )
 
 // maxAgain is how often a task may be tried again at once.
@@ -111,5 +113,17 @@ func (q *Queue) handBack(t *Task, rests bool) {
 		q.delays[d.name] = d.group.restTo
 	}
 	q.release(d, t.kept)
+	q.nudge()
+}
+
+// Disown tells of jobs that the store may keep leased by this session although
+// nobody has them: a commit ended without an answer. Those that are, are freed
+// as soon as the store can be reached.
+func (q *Queue) Disown(jobs []pennypost.Job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range jobs {
+		q.back = append(q.back, handBack{id: jobs[i].ID, dest: q.dest(jobs[i].Dest)})
+	}
 	q.nudge()
 }

@@ -212,6 +212,9 @@ func (q *Queue) wanted(d *dest) {
 	if !d.more || d.wanting || d.parked || q.phase == stopping || 2*d.held > q.c.PerDest {
 		return
 	}
+	if d.group == nil && !d.looking && len(q.lookNext) >= maxDests {
+		return // the scan finds it when fewer wait to be looked up
+	}
 	q.lookUp(d)
 	g := q.groupOf(d)
 	switch {

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,4 +69,37 @@ func TestClaimOfUnknownCommitIsNotLost(t *testing.T) {
 			x.wantTried("a", 5)
 		})
 	}
+}
+
+// Any number of dests may have jobs while name servers do not answer: those
+// beyond a bound wait in the store.
+func TestDestsThatWaitForALookUpAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer atomic.Bool
+		x := newWorld(t, Config{Lane: func(ctx context.Context, dest string) Way {
+			for !answer.Load() {
+				select {
+				case <-ctx.Done():
+					return Way{Lane: dest}
+				case <-time.After(time.Second):
+				}
+			}
+			return Way{Lane: dest, Until: time.Now().Add(time.Hour)}
+		}}, func(x *world) deed { return x.finish })
+		x.run()
+		for i := range 50_000 {
+			x.q.Wake(fmt.Sprint(i, ".example"))
+		}
+		x.free("last.example", 1)
+		x.q.Wake("last.example")
+		time.Sleep(time.Minute)
+		x.q.mu.Lock()
+		if n := len(x.q.dests); n > 2*maxDests {
+			t.Errorf("%d dests in memory", n)
+		}
+		x.q.mu.Unlock()
+		answer.Store(true)
+		time.Sleep(time.Minute)
+		x.wantTried("last.example", 1)
+	})
 }

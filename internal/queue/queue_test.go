@@ -339,6 +339,115 @@ func TestFailingLaneRests(t *testing.T) {
 	})
 }
 
+// shared puts all dests into one lane, each a group of its own.
+func shared(_ context.Context, _ string) Way {
+	return Way{Lane: "provider.example", Until: time.Now().Add(time.Hour)}
+}
+
+// A dest whose own servers are down does not keep its lane from those of
+// others: whoever has a domain chooses its MX records.
+func TestDeadGroupRestsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newWorld(t, Config{Lane: shared}, func(x *world) deed {
+			return func(ctx context.Context, w *Worker, k *Task) {
+				if k.Job.Dest != "dead.example" {
+					x.finish(ctx, w, k)
+					return
+				}
+				w.Fail(time.Now())
+				x.later(time.Minute<<min(k.Job.Attempt, 8))(ctx, w, k)
+			}
+		})
+		x.run()
+		x.accept("dead.example", 500)
+		synctest.Wait()
+		start := time.Now()
+		x.accept("good.example", 500)
+		time.Sleep(10 * time.Second)
+		got := x.tried("good.example")
+		if len(got) != 500 || got[499].Sub(start) > time.Second {
+			t.Errorf("%d of 500 tasks of the other dest were done", len(got))
+		}
+		time.Sleep(time.Hour)
+		if n := len(x.tried("dead.example")); n < 5 || n > 12 {
+			t.Errorf("%d tries of the dead dest in an hour", n)
+		}
+		if l, _ := x.q.LaneOf("good.example"); l.Fails != 0 {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
+// Neither does a dest whose servers hang.
+func TestStuckGroupTakesFewWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newWorld(t, Config{Lane: shared, PerLane: 4, Grace: time.Second}, func(x *world) deed {
+			return func(ctx context.Context, w *Worker, k *Task) {
+				if k.Job.Dest == "stuck.example" {
+					hang(ctx, w, k)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+				x.finish(ctx, w, k)
+			}
+		})
+		x.run()
+		x.accept("stuck.example", 500)
+		synctest.Wait()
+		start := time.Now()
+		x.accept("good.example", 100)
+		time.Sleep(time.Minute)
+		got := x.tried("good.example")
+		if len(got) != 100 || got[99].Sub(start) > 33*time.Second {
+			t.Errorf("%d of 100 tasks of the other dest were done", len(got))
+		}
+		start = time.Now()
+		x.accept("good.example", 100)
+		time.Sleep(time.Minute)
+		got = x.tried("good.example")
+		if len(got) != 200 || got[199].Sub(start) > 2*time.Second {
+			t.Errorf("%d of 200 tasks of the other dest were done", len(got))
+		}
+		if n := len(x.tried("stuck.example")); n != 2 {
+			t.Errorf("%d workers hang", n)
+		}
+	})
+}
+
+// A group that worked and then hangs gives its turns back.
+func TestGroupThatBeginsToHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := false
+		x := newWorld(t, Config{Lane: shared, PerLane: 4, Grace: time.Second}, func(x *world) deed {
+			return func(ctx context.Context, w *Worker, k *Task) {
+				if k.Job.Dest == "turns.example" && hangs {
+					hang(ctx, w, k)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+				x.finish(ctx, w, k)
+			}
+		})
+		x.run()
+		x.accept("turns.example", 100)
+		time.Sleep(10 * time.Second)
+		x.wantTried("turns.example", 100)
+		hangs = true
+		x.accept("turns.example", 300)
+		time.Sleep(time.Second)
+		start := time.Now()
+		x.accept("good.example", 100)
+		time.Sleep(time.Minute)
+		got := x.tried("good.example")
+		if len(got) != 100 || got[99].Sub(start) > 35*time.Second {
+			t.Errorf("%d of 100 tasks of the other dest were done", len(got))
+		}
+		if n := len(x.tried("turns.example")); n != 104 {
+			t.Errorf("%d tries, want 104", n)
+		}
+	})
+}
+
 // While other workers of the lane succeed, one that fails is one too many: its
 // task is tried again at once.
 func TestLaneShrinks(t *testing.T) {

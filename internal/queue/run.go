@@ -68,7 +68,7 @@ func (q *Queue) stop() {
 	defer q.mu.Unlock()
 	q.phase = stopping
 	for q.idle.Len() > 0 {
-		q.dismiss(q.idle.Front().Value.(*Worker)) //nolint:errcheck,forcetypeassert // it holds nothing else
+		q.dismiss(q.idle.Front().Value.(*Worker)) // it holds nothing else
 	}
 	if q.placed == 0 {
 		close(q.settled)

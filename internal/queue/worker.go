@@ -133,7 +133,7 @@ func (q *Queue) staff(l *lane) {
 		l.hungry = true
 		q.hungry = append(q.hungry, l)
 		if e := q.idle.Front(); e != nil {
-			q.dismiss(e.Value.(*Worker)) //nolint:errcheck,forcetypeassert // it holds nothing else
+			q.dismiss(e.Value.(*Worker)) // it holds nothing else
 		}
 	case busy < l.limit && busy <= slots/4 && len(q.hungry) == 0:
 		q.start(l)

@@ -24,7 +24,6 @@ type world struct {
 
 	mu    sync.Mutex
 	tries map[string][]time.Time // by dest
-	lost  int
 
 	stop context.CancelFunc
 	done chan error
@@ -60,7 +59,7 @@ func (x *world) later(d time.Duration) deed {
 // are made in hours of fake time, and none of these tests cuts the power.
 func quickDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "queue")
+	dir, err := os.MkdirTemp("/dev/shm", "queue") //nolint:usetesting // TempDir is on a disk
 	if err != nil {
 		return t.TempDir()
 	}

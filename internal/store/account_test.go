@@ -40,7 +40,9 @@ func TestAccounts(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, st *store.Store) {
 		a := &pennypost.Account{Name: "Acme", Plan: "Free", MonthlyLimit: 100, Pending: true, NoDeletes: true}
 		b := &pennypost.Account{Name: "Other", Plan: pennypost.PlanUnlimited}
-		update(t, st, func(ctx context.Context, tx *store.Tx) error { return errors.Join(tx.AddAccount(ctx, a), tx.AddAccount(ctx, b)) })
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return errors.Join(tx.AddAccount(ctx, a), tx.AddAccount(ctx, b))
+		})
 		a.Name, a.Plan, a.MonthlyLimit, a.Pending, a.NoDeletes = "Acme Ltd", "Big", 0, false, false
 		a.Suspension = pennypost.Suspension{Since: micro(time.Now()), Reason: "unpaid"}
 		update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.SetAccount(ctx, a) })
@@ -186,7 +188,9 @@ func TestAPITokens(t *testing.T) {
 			return tx.AddAPIToken(ctx, &pennypost.APIToken{AccountID: 2}, []byte("hash 1"), []byte("x"))
 		})
 		used := micro(time.Now())
-		update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.SetTokenUsed(ctx, server.ID, used, "192.0.2.1") })
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return tx.SetTokenUsed(ctx, server.ID, used, "192.0.2.1")
+		})
 		view(t, st, func(ctx context.Context, tx *store.Tx) error {
 			c, err := tx.TokenByHash(ctx, []byte("hash 1"))
 			want := &store.Credential{TokenID: server.ID, AccountID: 1, ServerID: s.ID, Kind: pennypost.CallerAPI, SMTPOn: true, APITokenAuth: true}

@@ -74,8 +74,8 @@ func (c *checkpointer) run() {
 // failed tells of a log that could not be copied. After a fault of the disk that
 // is final, as in commit: a second sync that succeeds would prove nothing.
 func (c *checkpointer) failed(err error) {
-	if code, _ := liteCause(err); code == sqlite3.SQLITE_IOERR {
-		c.s.fail(err)
+	if code, cause := liteCause(err); code == sqlite3.SQLITE_IOERR {
+		c.s.fail(cause)
 		return
 	}
 	c.s.log.Warn("log not copied into the database", "err", err)

@@ -257,7 +257,7 @@ func (c *committer) settle(u *update, tx *Tx, err error, first bool) {
 func (c *committer) giveUp(err error) {
 	if c.open {
 		// It fails when SQLite has rolled back by itself.
-		_, _ = c.conn.exec(context.Background(), `ROLLBACK`, nil)
+		_, _ = c.conn.exec(context.Background(), `ROLLBACK`, nil) //nolint:errcheck // see above
 	}
 	c.open = false
 	for _, u := range c.batch {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 )
@@ -56,14 +55,6 @@ type statementError struct {
 
 func (e *statementError) Error() string { return e.err.Error() }
 func (e *statementError) Unwrap() error { return e.err }
-
-// absent maps the absence of a row to ErrNotFound.
-func absent(err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return ErrNotFound
-	}
-	return err
-}
 
 // ended tells whether an error is that of a context.
 func ended(err error) bool {

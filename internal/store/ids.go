@@ -1,9 +1,6 @@
 package store
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 const (
 	idEpoch    = 1_704_067_200_000_000 // 2024-01-01 in microseconds, so that ids fit 63 bits until 2095
@@ -17,9 +14,6 @@ func (s *Store) NextID() int64 {
 	us := advance(&s.lastID, s.now().UnixMicro()-idEpoch)
 	return us<<idNodeBits | s.session.Load()&(1<<idNodeBits-1)
 }
-
-// idAt is the smallest id of a time.
-func idAt(t time.Time) int64 { return (t.UnixMicro() - idEpoch) << idNodeBits }
 
 // advance moves a clock to a time, or one step on when it is there already.
 func advance(last *atomic.Int64, now int64) int64 {

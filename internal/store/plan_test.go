@@ -32,20 +32,32 @@ func TestPlans(t *testing.T) {
 			"SEARCH jobs USING COVERING INDEX jobs_due (kind=? AND dest=? AND priority=? AND run_at<?)",
 		}, false},
 		"search of a stream": {search(func(*store.MessageFilter) {}), []string{"SEARCH m USING COVERING INDEX messages_stream (server_id=? AND stream=?)"}, false},
-		"search of a time": {search(func(f *store.MessageFilter) { f.After, f.Before, f.Tag = time.Now(), time.Now(), "x" }),
-			[]string{"SEARCH m USING INDEX messages_stream (server_id=? AND stream=? AND received_at>? AND received_at<?)"}, false},
-		"search by status": {search(func(f *store.MessageFilter) { f.Status = "queued" }),
-			[]string{"messages_stream (server_id=? AND stream=?)", "USING PRIMARY KEY (message_id=?)"}, false},
+		"search of a time": {
+			search(func(f *store.MessageFilter) { f.After, f.Before, f.Tag = time.Now(), time.Now(), "x" }),
+			[]string{"SEARCH m USING INDEX messages_stream (server_id=? AND stream=? AND received_at>? AND received_at<?)"},
+			false,
+		},
+		"search by status": {
+			search(func(f *store.MessageFilter) { f.Status = "queued" }),
+			[]string{"messages_stream (server_id=? AND stream=?)", "USING PRIMARY KEY (message_id=?)"},
+			false,
+		},
 		"search by recipient": {search(func(f *store.MessageFilter) { f.Recipient = "ann@shop.example" }), []string{
 			"SEARCH i USING COVERING INDEX recipients_address (server_id=? AND day=? AND address_no=?)",
 			"SEARCH m USING INDEX sqlite_autoindex_messages_1 (id=?)",
 		}, true},
 		"dead sessions": {`SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2`, []string{"SEARCH jobs USING PRIMARY KEY (id>?)"}, false},
 		"events":        {`SELECT id FROM events WHERE message_id = $1 ORDER BY id`, []string{"SEARCH events USING PRIMARY KEY (message_id=?)"}, false},
-		"bounces": {`SELECT details FROM bounces WHERE server_id = $1 AND stream = $2 ORDER BY id DESC LIMIT $3`,
-			[]string{"SEARCH bounces USING INDEX bounces_stream (server_id=? AND stream=?)"}, false},
-		"return domain": {`SELECT 1 FROM domains WHERE return_path = $1 AND return_path_verified = 1`,
-			[]string{"SEARCH domains USING COVERING INDEX domains_return_path (return_path=?)"}, false},
+		"bounces": {
+			`SELECT details FROM bounces WHERE server_id = $1 AND stream = $2 ORDER BY id DESC LIMIT $3`,
+			[]string{"SEARCH bounces USING INDEX bounces_stream (server_id=? AND stream=?)"},
+			false,
+		},
+		"return domain": {
+			`SELECT 1 FROM domains WHERE return_path = $1 AND return_path_verified = 1`,
+			[]string{"SEARCH domains USING COVERING INDEX domains_return_path (return_path=?)"},
+			false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			view(t, st, func(ctx context.Context, tx *store.Tx) error {

@@ -115,7 +115,7 @@ func (p *postgres) transact(ctx context.Context, begin string, fn func(tx *Tx) e
 		if !settled { // it failed or panicked
 			rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			_, _ = conn.Exec(rollback, `ROLLBACK`) // Release closes the connection when this fails
+			_, _ = conn.Exec(rollback, `ROLLBACK`) //nolint:errcheck // Release closes the connection when this fails
 		}
 	}()
 	if err := fn(tx); err != nil {

@@ -64,10 +64,14 @@ func TestSearchMessages(t *testing.T) {
 			"recipient in any case":  {with(func(f *store.MessageFilter) { f.Recipient = "ANN@shop.example" }), []string{"second", "first"}},
 			"second recipient":       {with(func(f *store.MessageFilter) { f.Recipient = "cat@shop.example" }), []string{"last", "third"}},
 			"recipient, all streams": {store.MessageFilter{Server: 1, Recipient: "ann@shop.example"}, []string{"broadcast", "second", "first"}},
-			"recipient and time": {with(func(f *store.MessageFilter) { f.Recipient, f.After = "ann@shop.example", day(0.5) }),
-				[]string{"second"}},
-			"recipient and end": {with(func(f *store.MessageFilter) { f.Recipient, f.Before = "ann@shop.example", day(0.5) }),
-				[]string{"first"}},
+			"recipient and time": {
+				with(func(f *store.MessageFilter) { f.Recipient, f.After = "ann@shop.example", day(0.5) }),
+				[]string{"second"},
+			},
+			"recipient and end": {
+				with(func(f *store.MessageFilter) { f.Recipient, f.Before = "ann@shop.example", day(0.5) }),
+				[]string{"first"},
+			},
 			"recipient and no time": {with(func(f *store.MessageFilter) { f.Recipient, f.Before = "ann@shop.example", day(-5) }), nil},
 			"part of a recipient":   {with(func(f *store.MessageFilter) { f.Recipient = "ann@" }), nil},
 			"from in any case":      {with(func(f *store.MessageFilter) { f.From = "NEWS@acme.example" }), []string{"third"}},
@@ -84,8 +88,10 @@ func TestSearchMessages(t *testing.T) {
 			"metadata within value": {with(func(f *store.MessageFilter) { f.MetadataKey, f.MetadataValue = "order", "779" }), nil},
 			"from a time on":        {with(func(f *store.MessageFilter) { f.After = day(1) }), []string{"last", "third", "second"}},
 			"before a time":         {with(func(f *store.MessageFilter) { f.Before = day(1) }), []string{"first"}},
-			"between": {with(func(f *store.MessageFilter) { f.After, f.Before = day(0.5), day(60) }),
-				[]string{"third", "second"}},
+			"between": {
+				with(func(f *store.MessageFilter) { f.After, f.Before = day(0.5), day(60) }),
+				[]string{"third", "second"},
+			},
 			"nothing": {with(func(f *store.MessageFilter) { f.Tag = "none" }), nil},
 		} {
 			t.Run(name, func(t *testing.T) {

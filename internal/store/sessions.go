@@ -56,7 +56,7 @@ func (s *Store) beginSession(ctx context.Context) error {
 // endSession gives the session up: its jobs may be taken at once.
 func (s *Store) endSession() error {
 	if s.failing() != nil {
-		return nil //nolint:nilerr // nothing can be written any more; the session runs out
+		return nil // nothing can be written any more; the session runs out
 	}
 	s.lease.mu.Lock()
 	s.lease.over = true
@@ -88,7 +88,7 @@ func (s *Store) KeepSession(ctx context.Context) error {
 		}
 		err := s.renew(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the end was asked for
+			return nil // the end was asked for
 		}
 		if err != nil && (errors.Is(err, ErrSessionLost) || !s.LeaseOK()) {
 			return fmt.Errorf("keep session: %w", err)

@@ -8,6 +8,7 @@ import (
 	"pennypost"
 )
 
+//nolint:gosec // names of columns
 const smtpTokenColumns = `id, account_id, server_id, stream, label, COALESCE(access_key, ''), created_at,
 	last_used_at, last_used_ip, revoked_at`
 

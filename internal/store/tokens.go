@@ -27,6 +27,7 @@ type Credential struct {
 	SMTPOn, APITokenAuth bool
 }
 
+//nolint:gosec // names of columns
 const credentialColumns = `t.id, t.kind, t.account_id, t.server_id, t.stream, COALESCE(t.access_key, ''),
 	COALESCE(s.smtp_activated, 0), COALESCE(s.smtp_api_token_auth, 0)`
 

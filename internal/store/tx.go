@@ -116,7 +116,7 @@ func (tx *Tx) exists(ctx context.Context, query string, args ...any) (bool, erro
 }
 
 // collect reads all rows of a query.
-func collect[T any](tx *Tx, ctx context.Context, scan func(scanner) (*T, error), query string, args ...any) ([]T, error) { //nolint:revive // the transaction is what it works on
+func collect[T any](tx *Tx, ctx context.Context, scan func(scanner) (*T, error), query string, args ...any) ([]T, error) {
 	r, err := tx.query(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (tx *Tx) Nested(ctx context.Context, part func(tx *Tx) error) error {
 	finished := false
 	defer func() {
 		if !finished { // a panic: whoever recovers it finds the transaction as it was
-			_ = tx.back(ctx, name)
+			_ = tx.back(ctx, name) //nolint:errcheck // the panic goes on
 		}
 	}()
 	err := part(tx)

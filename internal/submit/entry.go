@@ -143,7 +143,7 @@ func (d *Door) settle(ctx context.Context, err error, list ...*entry) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
-	var ids []int64
+	var jobs []pennypost.Job
 	for _, e := range list {
 		if e.message == nil {
 			continue
@@ -155,12 +155,16 @@ func (d *Door) settle(ctx context.Context, err error, list ...*entry) error {
 		if found == nil {
 			return nil // one transaction stored them all
 		}
-		for i := range e.jobs {
-			ids = append(ids, e.jobs[i].ID)
-		}
+		jobs = append(jobs, e.jobs...)
 	}
-	if free := d.conf.Store.Update(ctx, func(tx *store.Tx) error { return tx.FreeJobs(ctx, ids) }); free != nil {
-		d.log.WarnContext(ctx, "jobs of an unknown commit could not be freed", "jobs", len(ids), "err", free)
+	ids := make([]int64, len(jobs))
+	for i := range jobs {
+		ids[i] = jobs[i].ID
+	}
+	free := d.conf.Store.Update(ctx, func(tx *store.Tx) error { return tx.FreeJobs(ctx, ids) })
+	if free != nil && d.conf.Queue != nil { // without a queue none is leased
+		d.log.WarnContext(ctx, "jobs of an unknown commit are freed later", "jobs", len(ids), "err", free)
+		d.conf.Queue.Disown(jobs)
 	}
 	return err
 }

@@ -2,13 +2,16 @@ package submit
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pennypost"
 	"pennypost/internal/deliver"
 	"pennypost/internal/queue"
+	"pennypost/internal/store"
 )
 
 // TestHandsOver: the workers get each recipient's job with its message, without
@@ -23,7 +26,9 @@ func TestHandsOver(t *testing.T) {
 	conf := f.door.conf
 	conf.Queue = queue.New(queue.Config{
 		Store: f.store, ScanEvery: time.Hour,
-		Lane: func(_ context.Context, dest string) queue.Way { return queue.Way{Lane: dest, Until: time.Now().Add(time.Hour)} },
+		Lane: func(_ context.Context, dest string) queue.Way {
+			return queue.Way{Lane: dest, Until: time.Now().Add(time.Hour)}
+		},
 		Work: func(_ context.Context, w *queue.Worker) {
 			for task := w.Next(10 * time.Millisecond); task != nil; task = w.Next(10 * time.Millisecond) {
 				fresh, _ := task.Payload.(*deliver.Fresh)
@@ -84,4 +89,63 @@ func TestHandsOver(t *testing.T) {
 	if k := receive(); k.fresh != nil || k.job.Dest != "example.com" {
 		t.Errorf("large message came as %+v, want it without its message", k)
 	}
+}
+
+// TestSettleWhileTheStoreIsAway: jobs of a commit without an answer do not stay
+// leased to nobody when the store cannot be asked for long.
+func TestSettleWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := setup(t)
+		conf := f.door.conf
+		tried := 0
+		conf.Queue = queue.New(queue.Config{
+			Store: f.store,
+			Lane: func(_ context.Context, dest string) queue.Way {
+				return queue.Way{Lane: dest, Until: time.Now().Add(time.Hour)}
+			},
+			Work: func(_ context.Context, w *queue.Worker) {
+				for task := w.Next(time.Second); task != nil; task = w.Next(time.Second) {
+					tried++
+					task.Done()
+				}
+			},
+		})
+		door, err := New(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := f.load(t, f.accept(t, good()).ID) // leased; its own queue does not run
+		if stored.jobs[0].Lease == 0 {
+			t.Fatal("the job is free")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- conf.Queue.Run(ctx) }()
+
+		away, back := make(chan struct{}), make(chan struct{})
+		go func() {
+			err := f.store.Update(t.Context(), func(*store.Tx) error {
+				close(away)
+				<-back
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		<-away
+		e := &entry{draft: &draft{id: pennypost.MessageID{1}}, message: stored.Message, jobs: stored.jobs}
+		if err := door.settle(t.Context(), store.ErrUnknown, e); !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("got %v", err)
+		}
+		close(back)
+		time.Sleep(time.Minute)
+		if tried != 1 {
+			t.Errorf("the job was tried %d times, want once", tried)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

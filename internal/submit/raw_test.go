@@ -494,7 +494,7 @@ func TestRawLines(t *testing.T) {
 	r.TLS = false
 	got := f.acceptRaw(t, r)
 	wellFormed(t, got.content)
-	if !strings.HasPrefix(got.content, "Received: by mail.penny.example with ESMTP id\r\n ") {
+	if !strings.HasPrefix(got.content, "Received: by mail.penny.example with ESMTPA id\r\n ") {
 		t.Errorf("no trace at the top:\n%s", got.content)
 	}
 	if got.Subject != "grüße" {

@@ -138,29 +138,40 @@ func examples(rep *load.Report) map[string]string {
 
 func mb(n int64) float64 { return float64(n) / (1 << 20) }
 
-// busy gives a server so much mail at once that it delivers at full speed, and
-// then measures a load beside.
-func (r *run) busy(ctx context.Context, p probe) (Sample, error) {
+// errDry says that delivery had nothing more to do before a load was over.
+var errDry = fmt.Errorf("%w: delivery was done before the load was, so that it was not at full speed", errIncomplete)
+
+// busy measures a load while the server delivers at full speed. That may be
+// faster than what it reached with mail coming in as fast: it is given more
+// when it runs dry.
+func (r *run) busy(ctx context.Context, p probe) (s Sample, err error) {
+	for times := 2.0; times <= 8; times *= 2 {
+		if s, err = r.beside(ctx, p, times); !errors.Is(err, errDry) {
+			return s, err
+		}
+	}
+	return s, err
+}
+
+// beside gives a server so much mail at once that it has to deliver during the
+// whole load, if that is at most so many times as fast as it was before.
+func (r *run) beside(ctx context.Context, p probe, times float64) (Sample, error) {
 	s := newSample(p)
 	r.world.sink.Reset()
 	fill := r.loadOn(p.s, p.way)
 	fill.Proto, fill.Batch, fill.Conns, fill.SinkURL, fill.Duration = "http", 500, 4, "", time.Minute
-	// Delivery needs a third of that if it keeps its full rate, which is twice
-	// that of the open loop; the rest is reserve.
-	fill.Total = int64(p.conf.Rate * (3*r.c.Each.Seconds() + 1))
-	// Little is delivered before the load begins.
-	if err := r.world.hesitate(); err != nil {
-		return s, err
-	}
+	full := 2 * p.conf.Rate
+	fill.Total = int64(full * times * (r.c.Each.Seconds() + .5))
+	// Hardly anything is delivered before the load begins.
+	release := r.world.sink.Hold()
 	filled, err := load.Run(ctx, fill)
-	r.world.sink.SetProfile(nil)
+	release()
 	if err != nil {
 		return s, err
 	}
 	if filled.Accepted != fill.Total {
 		return s, fmt.Errorf("%w: it took %d of %d at once: %v", errIncomplete, filled.Accepted, fill.Total, examples(filled))
 	}
-	time.Sleep(hesitation)
 	before, began := r.world.sink.Stats().Unique, time.Now()
 	p.conf.SinkURL = "" // waited for below
 	rep, err := load.Run(ctx, p.conf)
@@ -178,7 +189,7 @@ func (r *run) busy(ctx context.Context, p probe) (Sample, error) {
 	case len(rep.Errors) > 0:
 		return s, fmt.Errorf("%w: errors %v", errIncomplete, examples(rep))
 	case all-after < int64(p.conf.Rate/20):
-		return s, fmt.Errorf("%w: delivery was done before the load was, so that it was not at full speed", errIncomplete)
+		return s, errDry
 	}
 	return s, p.s.tree().Settle(ctx, settleFor)
 }

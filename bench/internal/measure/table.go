@@ -229,7 +229,7 @@ func (r *Result) memoryTable() table {
 	t := table{title: "Memory at rest, MB"}
 	t.add("server", "after its start", "with pages of files", "after all rounds")
 	for _, m := range r.Memory {
-		t.add(m.Server, number(m.FreshMB), number(m.FreshRSSMB), number(m.AfterMB))
+		t.add(m.Server, number(m.FreshMB), number(m.FreshRSSMB), one(m.AfterMB).text())
 	}
 	if s := r.Soak; s != nil && len(s.Points) > 0 {
 		first, last := s.Points[0], s.Points[len(s.Points)-1]

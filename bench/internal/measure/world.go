@@ -94,24 +94,12 @@ func (w *world) startSinks(ctx context.Context) error {
 }
 
 func (w *world) makeSick() error {
-	return setRule(w.sick, `{"stage":"rcpt","action":"reply","code":450,"text":"4.2.1 mailbox is busy"}`)
-}
-
-// hesitation is how long the healthy mail server waits with each message while
-// it hesitates.
-const hesitation = 500 * time.Millisecond
-
-// hesitate makes the healthy mail server slow.
-func (w *world) hesitate() error {
-	return setRule(w.sink, fmt.Sprintf(`{"stage":"mail","action":"delay","delay_ms":%d}`, hesitation.Milliseconds()))
-}
-
-func setRule(s *sink.Server, rule string) error {
-	p, err := sink.ParseProfile(strings.NewReader(`{"rules":[`+rule+`]}`), plan(healthy, "127.0.0.1"))
+	const rules = `{"rules":[{"stage":"rcpt","action":"reply","code":450,"text":"4.2.1 mailbox is busy"}]}`
+	p, err := sink.ParseProfile(strings.NewReader(rules), plan(healthy, "127.0.0.1"))
 	if err != nil {
 		return err
 	}
-	s.SetProfile(p)
+	w.sick.SetProfile(p)
 	return nil
 }
 

@@ -101,8 +101,8 @@ func (in *Instance) boot(ctx context.Context) error {
 		cmd.Env = append(cmd.Env, "PENNYPOST_DATABASE_URL="+in.c.DatabaseURL)
 	}
 	cmd.Env = append(cmd.Env, in.c.Env...)
-	// The service must not outlive the measurement.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// The service must not outlive the measurement, and Ctrl-C is for us alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (c *cluster) start() error {
 	}
 	c.admin = fmt.Sprintf("postgres://pennypost@127.0.0.1:%d/postgres?sslmode=disable", port)
 	if err := await(c.admin); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:errcheck // it is only for the message
+		log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:errcheck,gosec // for the message, from our own directory
 		return fmt.Errorf("%w\n%s", err, log)
 	}
 	return nil
@@ -209,7 +209,7 @@ full_page_writes = off
 log_min_messages = error
 deadlock_timeout = 100ms
 `, port, dir)
-	f, err := os.OpenFile(filepath.Join(dir, "data", "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(dir, "data", "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // our own
 	if err != nil {
 		return 0, err
 	}
