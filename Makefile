@@ -6,7 +6,7 @@ FUZZTIME  ?= 30s
 BENCHARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo dev test deps lint check bench fuzz vuln cover golden
+.PHONY: help build demo dev test deps lint check bench faults fuzz vuln cover golden
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: lint test ## What the CI runs: linters, then all tests
 bench: build ## Measure beside Postfix: quick; FULL=1 everything (BENCHARGS="-only SMTP")
 	cd bench && CGO_ENABLED=0 $(GO) build -o ../bin/bench .
 	bin/bench run -bin bin/pennypost $(if $(FULL),-full,-quick) $(BENCHARGS)
+
+faults: deps ## Inject faults into a real instance and reconcile (FULL=1: long form; root, Linux)
+	CGO_ENABLED=0 PENNYPOST_FAULTS=$(if $(FULL),long,short) $(GO) test ./test/faults -count=1 -v -timeout $(if $(FULL),90m,10m)
 
 fuzz: ## Fuzz every target for FUZZTIME (30s)
 	@set -e; for pkg in $$(grep -rl '^func Fuzz' --include='*_test.go' internal | xargs -n1 dirname | sort -u); do \
