@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -502,12 +503,12 @@ func TestNextHost(t *testing.T) {
 func TestStaleConnection(t *testing.T) {
 	inBubble(t, func(x *world) {
 		t := x.t
-		mails := 0
+		var mails atomic.Int64
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			if m.Stage != fakenet.MailFrom {
 				return fakenet.Act{}
 			}
-			if mails++; mails == 2 {
+			if mails.Add(1) == 2 {
 				return fakenet.Act{Drop: true}
 			}
 			return fakenet.Act{}
@@ -582,9 +583,10 @@ func TestTarpitDelaysNobody(t *testing.T) {
 func TestDeadSite(t *testing.T) {
 	inBubble(t, func(x *world) {
 		t := x.t
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		x.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if down && strings.HasPrefix(addr, "127.8.8.8:") {
+			if down.Load() && strings.HasPrefix(addr, "127.8.8.8:") {
 				return nil, errors.New("connection refused")
 			}
 			return x.net.Dial(ctx, network, strings.Replace(addr, "127.8.8.8:", "127.0.0.2:", 1))
@@ -607,7 +609,7 @@ func TestDeadSite(t *testing.T) {
 		if got := x.dialled(); got > 20 {
 			t.Errorf("%d connections in 2 hours", got)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(3 * time.Hour)
 		if got := x.net.Box().Total(); got != 1000 {
 			t.Errorf("%d of 1000 mails arrived", got)
@@ -730,12 +732,12 @@ func TestTransactionalBeforeBroadcast(t *testing.T) {
 func TestSlowsDown(t *testing.T) {
 	inBubble(t, func(x *world) {
 		t := x.t
-		busy := false
+		var busy atomic.Bool
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
 			switch {
 			case m.Stage == fakenet.Dot:
 				return fakenet.Act{Delay: 50 * time.Millisecond, Reply: "250 2.0.0 ok"}
-			case m.Stage == fakenet.RcptTo && busy:
+			case m.Stage == fakenet.RcptTo && busy.Load():
 				return fakenet.Act{Reply: "451 4.7.28 too many messages from your network"}
 			}
 			return fakenet.Act{}
@@ -746,7 +748,7 @@ func TestSlowsDown(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		before, _ := x.d.Queue().LaneOf("b.test")
-		busy = true
+		busy.Store(true)
 		time.Sleep(time.Second)
 		after, _ := x.d.Queue().LaneOf("b.test")
 		if before.Limit < 4 || after.Limit != 1 {

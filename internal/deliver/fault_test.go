@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,13 +25,13 @@ func TestPoisonIsQuarantined(t *testing.T) {
 	inBubble(t, func(x *world) {
 		t := x.t
 		x.act("poison.test", func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
-		x.run()
 		x.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if strings.HasPrefix(addr, "127.0.0.7:") {
 				panic("poison")
 			}
 			return x.net.Dial(ctx, network, addr)
 		}
+		x.run()
 		m := x.mail("ann@poison.test", "bob@a.test")
 		x.want(m, 1, pennypost.Delivered, 1, delivered)
 		s := x.want(m, 0, pennypost.Deferred, 0)
@@ -55,9 +56,9 @@ func TestPoisonIsQuarantined(t *testing.T) {
 func TestPanicsInARow(t *testing.T) {
 	inBubble(t, func(x *world) {
 		x.act("poison.test", func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
-		tries := 0
+		var tries atomic.Int64
 		x.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			switch tries++; tries {
+			switch tries.Add(1) {
 			case 1, 2, 4, 5:
 				panic("poison")
 			case 3:
@@ -182,9 +183,10 @@ func TestStopUnderLoad(t *testing.T) {
 func TestStopBreaksOff(t *testing.T) {
 	inBubble(t, func(x *world) {
 		t := x.t
-		slow := true
+		var slow atomic.Bool
+		slow.Store(true)
 		x.act("b.test", func(m fakenet.Moment) fakenet.Act {
-			if m.Stage == fakenet.RcptTo && slow {
+			if m.Stage == fakenet.RcptTo && slow.Load() {
 				return fakenet.Act{Delay: 4 * time.Minute}
 			}
 			return fakenet.Act{}
@@ -198,7 +200,7 @@ func TestStopBreaksOff(t *testing.T) {
 			t.Errorf("stopping took %v", d)
 		}
 		x.want(m, 0, pennypost.Queued, 0)
-		slow = false
+		slow.Store(false)
 		x.close()
 		x.open(x.dir)
 		x.run()

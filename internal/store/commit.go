@@ -46,6 +46,7 @@ type committer struct {
 	ended   bool
 	started time.Time
 	count   int
+	counts  counter // of the statistics, to be written before the commit
 
 	// beforeCommit stands in for a disk that fails, in tests.
 	beforeCommit func() error
@@ -234,6 +235,7 @@ func (c *committer) settle(u *update, tx *Tx, err error, first bool) {
 		}
 		if err == nil {
 			c.batch = append(c.batch, u)
+			c.counts.add(tx.counts)
 			return
 		}
 		failed = err
@@ -264,6 +266,7 @@ func (c *committer) giveUp(err error) {
 		u.finish(err)
 	}
 	c.batch = c.batch[:0]
+	c.counts.forget()
 }
 
 // commit ends the transaction, if there is one, and tells those who wait. A
@@ -271,6 +274,10 @@ func (c *committer) giveUp(err error) {
 // forgotten the error, so a second try that succeeds would prove nothing.
 func (c *committer) commit() {
 	if !c.open {
+		return
+	}
+	if err := c.counts.write(context.Background(), &Tx{s: c.s, q: c.conn}); err != nil {
+		c.giveUp(fmt.Errorf("%w: %w", ErrUnavailable, err))
 		return
 	}
 	began := c.s.now()
@@ -286,6 +293,7 @@ func (c *committer) commit() {
 		c.checks.committed(len(c.batch), c.conn.bytes)
 		c.conn.bytes = 0
 		c.batch = c.batch[:0]
+		c.counts.forget()
 		return
 	}
 	switch code, cause := liteCause(err); code {

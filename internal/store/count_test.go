@@ -239,3 +239,54 @@ func TestMetaAndSequences(t *testing.T) {
 		}
 	})
 }
+
+// What a closure counted goes with it when it fails, also in a part; and a
+// closure sees what it counted.
+func TestCountsOfFailed(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		fault := errors.New("fault")
+		count := func(tx *store.Tx, tag string) error {
+			return tx.CountStats(t.Context(), store.StatCount{Server: 1, Stream: "outbound", Tag: tag, Sent: 1})
+		}
+		counted := func(tx *store.Tx) map[string]int64 {
+			list, err := tx.StatsHours(t.Context(), 1, "outbound", time.Now().Add(-2*time.Hour), time.Now().Add(time.Hour))
+			if err != nil {
+				t.Error(err)
+			}
+			sums := make(map[string]int64)
+			for _, h := range list {
+				sums[h.Tag] += h.Sent
+			}
+			return sums
+		}
+		wantErr(t, "a closure that fails", st.Update(t.Context(), func(tx *store.Tx) error {
+			return errors.Join(count(tx, "failed"), fault)
+		}), fault)
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			if err := count(tx, "kept"); err != nil {
+				return err
+			}
+			wantErr(t, "a part that fails", tx.Nested(ctx, func(tx *store.Tx) error { return errors.Join(count(tx, "part"), fault) }), fault)
+			wantErr(t, "a part that fails", tx.Nested(ctx, func(tx *store.Tx) error {
+				err := count(tx, "seen part")
+				if d := cmp.Diff(map[string]int64{"kept": 1, "seen part": 1}, counted(tx)); d != "" {
+					t.Errorf("seen within the part: %s", d)
+				}
+				return errors.Join(err, fault)
+			}), fault)
+			if err := tx.Nested(ctx, func(tx *store.Tx) error { return count(tx, "kept") }); err != nil {
+				return err
+			}
+			if d := cmp.Diff(map[string]int64{"kept": 2}, counted(tx)); d != "" {
+				t.Errorf("seen by the closure: %s", d)
+			}
+			return count(tx, "kept")
+		})
+		view(t, st, func(_ context.Context, tx *store.Tx) error {
+			if d := cmp.Diff(map[string]int64{"kept": 3}, counted(tx)); d != "" {
+				t.Error(d)
+			}
+			return nil
+		})
+	})
+}

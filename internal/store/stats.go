@@ -27,15 +27,82 @@ type StatHour struct {
 	Hour time.Time // its beginning
 }
 
-// CountStats adds to the counters of the transaction's hour.
+// CountStats adds to the counters of the transaction's hour. On SQLite the
+// closures that share a transaction mostly count in the same few rows, which
+// are written once, before its commit (counter).
 func (tx *Tx) CountStats(ctx context.Context, c StatCount) error {
-	hour := timeToDB(tx.Now().UTC().Truncate(time.Hour))
+	h := StatHour{StatCount: c, Hour: tx.Now().UTC().Truncate(time.Hour)}
+	h.Tag = plain(h.Tag)
+	if tx.postgres() {
+		return tx.addStats(ctx, &h)
+	}
+	if tx.err != nil {
+		return tx.err
+	}
+	tx.counts = append(tx.counts, h)
+	return nil
+}
+
+// writeCounts writes what the transaction has counted so far.
+func (tx *Tx) writeCounts(ctx context.Context) error {
+	for i := range tx.counts {
+		if err := tx.addStats(ctx, &tx.counts[i]); err != nil {
+			return err
+		}
+	}
+	tx.counts = tx.counts[:0]
+	return nil
+}
+
+// counter sums up what the closures of a transaction counted.
+type counter struct{ sums map[counterKey]*StatHour }
+
+type counterKey struct {
+	server pennypost.ServerID
+	stream pennypost.StreamID
+	tag    string
+	hour   int64
+}
+
+func (c *counter) add(list []StatHour) {
+	for i := range list {
+		h := &list[i]
+		k := counterKey{h.Server, h.Stream, h.Tag, timeToDB(h.Hour)}
+		sum := c.sums[k]
+		if sum == nil {
+			if c.sums == nil {
+				c.sums = make(map[counterKey]*StatHour)
+			}
+			copied := *h
+			c.sums[k] = &copied
+			continue
+		}
+		sum.Sent += h.Sent
+		sum.Delivered += h.Delivered
+		sum.Deferred += h.Deferred
+		sum.Bounced += h.Bounced
+		sum.SMTPErrors += h.SMTPErrors
+	}
+}
+
+func (c *counter) write(ctx context.Context, tx *Tx) error {
+	for _, h := range c.sums {
+		if err := tx.addStats(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *counter) forget() { clear(c.sums) }
+
+func (tx *Tx) addStats(ctx context.Context, h *StatHour) error {
 	_, err := tx.exec(ctx, `INSERT INTO stats_hourly (server_id, stream, hour, tag, slot, sent, delivered, deferred, bounced,
 			smtp_errors) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (server_id, stream, hour, tag, slot) DO UPDATE SET sent = stats_hourly.sent + excluded.sent,
 			delivered = stats_hourly.delivered + excluded.delivered, deferred = stats_hourly.deferred + excluded.deferred,
 			bounced = stats_hourly.bounced + excluded.bounced, smtp_errors = stats_hourly.smtp_errors + excluded.smtp_errors`,
-		int64(c.Server), string(c.Stream), hour, plain(c.Tag), tx.usageSlot(), c.Sent, c.Delivered, c.Deferred, c.Bounced, c.SMTPErrors)
+		int64(h.Server), string(h.Stream), timeToDB(h.Hour), h.Tag, tx.usageSlot(), h.Sent, h.Delivered, h.Deferred, h.Bounced, h.SMTPErrors)
 	if err != nil {
 		return fmt.Errorf("count statistics: %w", err)
 	}
@@ -45,6 +112,9 @@ func (tx *Tx) CountStats(ctx context.Context, c StatCount) error {
 // StatsHours gives the counters of a server's stream ("": all its streams) in
 // the hours that begin from from until before to, by hour, stream and tag.
 func (tx *Tx) StatsHours(ctx context.Context, server pennypost.ServerID, stream pennypost.StreamID, from, to time.Time) ([]StatHour, error) {
+	if err := tx.writeCounts(ctx); err != nil {
+		return nil, err
+	}
 	where := ` WHERE server_id = $1 AND hour >= $2 AND hour < $3`
 	args := []any{int64(server), timeToDB(from), timeToDB(to)}
 	if stream != "" {

@@ -20,6 +20,8 @@ type Tx struct {
 	now   time.Time
 	err   error // the statement error that ended it
 	depth int   // of nested savepoints
+	// counts are what CountStats left to be written.
+	counts []StatHour
 }
 
 // querier runs statements on one connection, on SQLite or PostgreSQL.
@@ -141,6 +143,9 @@ func (tx *Tx) Nested(ctx context.Context, part func(tx *Tx) error) error {
 	tx.depth++
 	defer func() { tx.depth-- }()
 	name := fmt.Sprintf("nested%d", tx.depth)
+	if err := tx.writeCounts(ctx); err != nil { // so that those of the part are alone
+		return err
+	}
 	if _, err := tx.exec(ctx, `SAVEPOINT `+name); err != nil {
 		return fmt.Errorf("begin part of transaction: %w", err)
 	}
@@ -167,6 +172,7 @@ func (tx *Tx) Nested(ctx context.Context, part func(tx *Tx) error) error {
 // back rolls back to a savepoint, after which the transaction goes on, unless
 // it is lost as a whole.
 func (tx *Tx) back(ctx context.Context, savepoint string) error {
+	tx.counts = nil
 	var lost *statementError
 	if errors.As(tx.err, &lost) && lost.lost {
 		return nil

@@ -72,7 +72,9 @@ func (f *fixture) open(tb testing.TB, dir string) {
 	})
 	f.queue = queue.New(queue.Config{
 		Store: f.store, Kind: pennypost.JobDeliver, Now: now,
-		Lane: func(_ context.Context, dest string) queue.Way { return queue.Way{Lane: dest, Until: noon.Add(time.Hour)} },
+		Lane: func(_ context.Context, dest string) queue.Way {
+			return queue.Way{Lane: dest, Until: noon.Add(time.Hour)}
+		},
 		Work: func(context.Context, *queue.Worker) {},
 	})
 	f.auth = &auth.Auth{}

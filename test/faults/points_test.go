@@ -176,7 +176,7 @@ func (w *world) killAtSubmitter(at point) {
 			return
 		}
 		w.ack(to)
-	default: // commits take some milliseconds
+	case beforeData, inData, afterDot: // commits take some milliseconds
 		time.Sleep(time.Duration(rand.IntN(8000)) * time.Microsecond)
 	}
 	w.kill()

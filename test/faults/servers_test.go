@@ -139,7 +139,7 @@ func (r *rogue) session(c net.Conn) {
 			return
 		}
 		verb, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
-		open, goOn := true, false
+		var open, goOn bool
 		switch strings.ToUpper(verb) {
 		case "EHLO":
 			text := "250-rogue.test\r\n250-8BITMIME\r\n"
