@@ -103,7 +103,8 @@ type Deliverer struct {
 	large   *room // for large contents
 
 	suspended atomic.Pointer[suspensions]
-	refresh   sync.Mutex // of suspended
+	refresh   sync.Mutex    // of suspended
+	changed   chan struct{} // suspended was read anew; watchSuspensions looks
 
 	mu      sync.Mutex
 	sharing map[pennypost.MessageID]*shareRef
@@ -127,6 +128,7 @@ func New(c Config) (*Deliverer, error) {
 		signing: make(chan struct{}, c.Signers),
 		streams: newLifetimes(c.Store, c.Now),
 		large:   newRoom(maxLarge),
+		changed: make(chan struct{}, 1),
 		sharing: make(map[pennypost.MessageID]*shareRef),
 	}
 	d.ring = newKeyring(&d.c)
@@ -148,6 +150,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { d.watchSuspensions(ctx) })
+	wg.Go(func() { d.sweepSuspended(ctx) })
 	return d.q.Run(ctx)
 }
 

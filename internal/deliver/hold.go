@@ -24,10 +24,15 @@ func (d *Deliverer) SuspensionChanged(ctx context.Context) error {
 		all, err = tx.SuspendedServers(ctx)
 		return err
 	})
-	if err == nil {
-		d.suspended.Store(&all)
+	if err != nil {
+		return err
 	}
-	return err
+	d.suspended.Store(&all)
+	select {
+	case d.changed <- struct{}{}:
+	default: // it will look
+	}
+	return nil
 }
 
 // knowSuspensions returns once they were read: before that nothing is sent.
@@ -42,12 +47,105 @@ func (d *Deliverer) knowSuspensions(ctx context.Context) {
 	}
 }
 
+// watchSuspensions reads them again and again.
 func (d *Deliverer) watchSuspensions(ctx context.Context) {
 	for sleep(ctx, d.c.RefreshHold) {
 		if err := d.SuspensionChanged(ctx); err != nil && ctx.Err() == nil {
 			d.c.Log.WarnContext(ctx, "suspensions cannot be read", "err", err)
 		}
 	}
+}
+
+// sweepSuspended holds what waits of each server once it is suspended.
+func (d *Deliverer) sweepSuspended(ctx context.Context) {
+	swept := make(suspensions)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.changed:
+		}
+		now := *d.suspended.Load()
+		for id, s := range swept {
+			if now[id] != s {
+				delete(swept, id)
+			}
+		}
+		for id, s := range now {
+			if _, done := swept[id]; done {
+				continue
+			}
+			if err := d.holdWaiting(ctx, id); err != nil {
+				if ctx.Err() == nil { // tried again at the next reading
+					d.c.Log.WarnContext(ctx, "waiting mail is not held yet", "server", int64(id), "err", err)
+				}
+				continue
+			}
+			swept[id] = s
+		}
+	}
+}
+
+// holdStep is how many jobs of all servers are looked through in one
+// transaction for those of a suspended one.
+const holdStep = 1000
+
+// holdWaiting holds what waits of a suspended server for a next attempt. What
+// is in memory is held when its turn comes.
+func (d *Deliverer) holdWaiting(ctx context.Context, server pennypost.ServerID) error {
+	after := int64(0)
+	for {
+		last := int64(0)
+		err := d.c.Store.Update(ctx, func(tx *store.Tx) error {
+			last = 0
+			s, err := tx.SuspensionKept(ctx, server)
+			if err != nil || !s.Active() {
+				return err
+			}
+			var jobs []pennypost.Job
+			if jobs, last, err = tx.HoldFree(ctx, server, after, holdStep); err != nil {
+				return err
+			}
+			for i := range jobs {
+				if err := d.holdOne(ctx, tx, &jobs[i], s.Reason); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || last == 0 {
+			return err
+		}
+		after = last
+	}
+}
+
+// holdOne: what is damaged is found out when it is released or discarded.
+func (d *Deliverer) holdOne(ctx context.Context, tx *store.Tx, job *pennypost.Job, reason string) error {
+	k, err := d.held(ctx, tx, job)
+	if isAmiss(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r := result{outcome: pennypost.OutcomeHeld, verdict: bounce.Verdict{Rule: "suspended"}}
+	return d.markHeld(ctx, tx, k, &r, reason)
+}
+
+// markHeld writes that a letter is held, beside its job.
+func (d *Deliverer) markHeld(ctx context.Context, tx *store.Tx, k *letter, r *result, reason string) error {
+	r.text = ours + "4.7.1 sending is suspended: " + printable(reason)
+	rcpt, err := moved(k, r, tx.Now())
+	if err != nil {
+		return err
+	}
+	if err := tx.SetRecipient(ctx, rcpt); err != nil {
+		return err
+	}
+	e := newEvent(k, pennypost.EventHeld, tx.Now())
+	e.Details = map[string]string{"Reason": reason}
+	return event.Record(ctx, tx, e)
 }
 
 // sleep waits; false: the context ended.
@@ -82,20 +180,10 @@ func (d *Deliverer) hold(ctx context.Context, k *letter) bool {
 		if err != nil {
 			return err
 		}
-		r.text = ours + "4.7.1 sending is suspended: " + printable(s.Reason)
-		rcpt, err := moved(k, &r, tx.Now())
-		if err != nil {
-			return err
-		}
 		if err := tx.HoldJob(ctx, k.job.ID); err != nil {
 			return err
 		}
-		if err := tx.SetRecipient(ctx, rcpt); err != nil {
-			return err
-		}
-		e := newEvent(k, pennypost.EventHeld, tx.Now())
-		e.Details = map[string]string{"Reason": s.Reason}
-		return event.Record(ctx, tx, e)
+		return d.markHeld(ctx, tx, k, &r, s.Reason)
 	})
 	if err == nil && !active {
 		return false
@@ -224,6 +312,9 @@ const discardStep = 50
 // Discard drops the held mail of a server, with a bounce event each, and
 // returns how many.
 func (d *Deliverer) Discard(ctx context.Context, server pennypost.ServerID) (int, error) {
+	if err := d.holdWaiting(ctx, server); err != nil {
+		return 0, err
+	}
 	for sum := 0; ; {
 		n := 0
 		err := d.c.Store.Update(ctx, func(tx *store.Tx) error {

@@ -180,6 +180,45 @@ func TestDiscard(t *testing.T) {
 	})
 }
 
+// Mail that waits for its next attempt is held when its server is suspended, not
+// only when its time comes: it can be discarded, and does not go out later.
+func TestWaitingMailIsHeldAndDiscarded(t *testing.T) {
+	inBubble(t, func(x *world) {
+		t := x.t
+		x.run()
+		waiting := x.mail("defer+451+9@a.test", "defer+451+9@b.test")
+		x.want(waiting, 0, pennypost.Deferred, 1, transient)
+		x.want(waiting, 1, pennypost.Deferred, 1, transient)
+		x.suspend("abuse")
+		time.Sleep(5 * time.Second)
+		x.want(waiting, 0, pennypost.Held, 1, transient, held)
+		x.want(waiting, 1, pennypost.Held, 1, transient, held)
+		if n, err := x.d.Discard(t.Context(), x.server); err != nil || n != 2 {
+			t.Errorf("discarded %d: %v", n, err)
+		}
+		x.want(waiting, 0, pennypost.Discarded, 1, transient, held, bouncing)
+		x.suspend("")
+		time.Sleep(48 * time.Hour)
+		x.want(waiting, 1, pennypost.Discarded, 1, transient, held, bouncing)
+		x.got("defer+451+9@a.test", 0)
+	})
+}
+
+// Discarding right after the suspension misses nothing that waits.
+func TestDiscardTakesWhatWaits(t *testing.T) {
+	inBubble(t, func(x *world) {
+		t := x.t
+		x.run()
+		waiting := x.mail("defer+451+9@a.test")
+		x.want(waiting, 0, pennypost.Deferred, 1, transient)
+		x.suspend("abuse")
+		if n, err := x.d.Discard(t.Context(), x.server); err != nil || n != 1 {
+			t.Errorf("discarded %d: %v", n, err)
+		}
+		x.want(waiting, 0, pennypost.Discarded, 1, transient, held, bouncing)
+	})
+}
+
 // A worker that still believes in a suspension that has ended holds nothing:
 // nobody would release it.
 func TestHoldLooksAgain(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"pennypost"
@@ -152,6 +153,30 @@ func (tx *Tx) PutBackJob(ctx context.Context, job pennypost.Job) error {
 func (tx *Tx) HoldJob(ctx context.Context, id int64) error {
 	n, err := tx.exec(ctx, `UPDATE jobs SET lease = 0, held = 1 WHERE id = $1 AND lease = $2`, id, tx.s.Session())
 	return leased(n, err, "hold", id)
+}
+
+// HoldFree puts the free jobs of a tenant aside, among the next n jobs of all
+// tenants after an id, and gives them. last is where to go on, 0 at the end.
+func (tx *Tx) HoldFree(ctx context.Context, tenant pennypost.ServerID, after int64, n int) (jobs []pennypost.Job, last int64, err error) {
+	err = tx.row(ctx, `SELECT id FROM jobs WHERE id > $1 ORDER BY id LIMIT 1 OFFSET $2`, after, int64(n-1)).Scan(&last)
+	until := last
+	if errors.Is(err, ErrNotFound) {
+		last, until, err = 0, math.MaxInt64, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("walk through jobs: %w", err)
+	}
+	list, err := collect(tx, ctx, scanJobRow, `UPDATE jobs SET held = 1
+		WHERE id > $1 AND id <= $2 AND tenant = $3 AND lease = 0 AND held = 0 RETURNING `+jobColumns,
+		after, until, int64(tenant))
+	if err != nil {
+		return nil, 0, fmt.Errorf("hold jobs of tenant %d: %w", tenant, err)
+	}
+	jobs, err = tx.sound(ctx, list)
+	if err != nil {
+		return nil, 0, fmt.Errorf("hold jobs of tenant %d: %w", tenant, err)
+	}
+	return jobs, last, nil
 }
 
 func leased(n int64, err error, what string, id int64) error {
