@@ -137,7 +137,7 @@ func (a *API) listOutbound(ctx context.Context, c *call) (any, error) {
 		return nil, err // 1226 (contract/messages.md §10)
 	}
 	page := outboundPage{Messages: []outboundItem{}}
-	err = a.conf.Store.View(ctx, func(tx *store.Tx) error {
+	err = a.conf.Store.Browse(ctx, func(tx *store.Tx) error {
 		list, total, err := tx.SearchMessages(ctx, f, count, offset)
 		if err != nil {
 			return err

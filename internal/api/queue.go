@@ -35,7 +35,7 @@ func (a *API) queueDepths(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	var d queueDepths
-	err = a.conf.Store.View(ctx, func(tx *store.Tx) error {
+	err = a.conf.Store.Browse(ctx, func(tx *store.Tx) error {
 		counts, err := tx.QueueCounts(ctx, pennypost.JobDeliver)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,10 +14,10 @@ import (
 
 func TestOfferedGoesStraightToAWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var payloads []any
+		payloads := make(chan any, 10)
 		x := newWorld(t, Config{}, func(x *world) deed {
 			return func(ctx context.Context, w *Worker, k *Task) {
-				payloads = append(payloads, k.Payload)
+				payloads <- k.Payload
 				x.finish(ctx, w, k)
 			}
 		})
@@ -29,8 +30,8 @@ func TestOfferedGoesStraightToAWorker(t *testing.T) {
 		if len(got) != 1 || !got[0].Equal(start) {
 			t.Fatalf("tried at %v, want at once (%v)", got, start)
 		}
-		if len(payloads) != 1 || payloads[0] != "here" {
-			t.Errorf("payload %v", payloads)
+		if p := <-payloads; p != "here" {
+			t.Errorf("payload %v", p)
 		}
 		if s := x.q.Stats(); s.Tasks != 0 || s.Bytes != 0 {
 			t.Errorf("%d tasks and %d octets are left", s.Tasks, s.Bytes)
@@ -47,11 +48,11 @@ func TestOfferedGoesStraightToAWorker(t *testing.T) {
 // A payload beyond the room for them is dropped; the task goes its way.
 func TestPayloadsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kept := 0
+		var kept atomic.Int64
 		x := newWorld(t, Config{Bytes: 1000}, func(x *world) deed {
 			return func(ctx context.Context, w *Worker, k *Task) {
 				if k.Payload != nil {
-					kept++
+					kept.Add(1)
 				}
 				x.finish(ctx, w, k)
 			}
@@ -64,8 +65,8 @@ func TestPayloadsAreBounded(t *testing.T) {
 		}
 		x.run()
 		x.wantTried("a.example", 50)
-		if kept == 0 || kept > 5 {
-			t.Errorf("%d payloads were kept", kept)
+		if n := kept.Load(); n == 0 || n > 5 {
+			t.Errorf("%d payloads were kept", n)
 		}
 	})
 }
@@ -170,6 +171,14 @@ func TestHangingLookUpDelaysNobody(t *testing.T) {
 	})
 }
 
+// highest is the greatest number that was noted.
+type highest struct{ n atomic.Int64 }
+
+func (h *highest) note(n int) {
+	for was := h.n.Load(); int64(n) > was && !h.n.CompareAndSwap(was, int64(n)); was = h.n.Load() {
+	}
+}
+
 // hang is the deed that waits for the end.
 func hang(ctx context.Context, _ *Worker, _ *Task) { <-ctx.Done() }
 
@@ -217,10 +226,10 @@ func TestStuckLanesDelayNobody(t *testing.T) {
 // follows in order.
 func TestSurplusStaysInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		most := 0
+		var most highest
 		x := newWorld(t, Config{PerDest: 100}, func(x *world) deed {
 			return func(ctx context.Context, w *Worker, k *Task) {
-				most = max(most, x.q.Stats().Tasks)
+				most.note(x.q.Stats().Tasks)
 				time.Sleep(10 * time.Millisecond)
 				x.finish(ctx, w, k)
 			}
@@ -232,8 +241,8 @@ func TestSurplusStaysInTheStore(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		x.wantTried("a.example", 2000)
-		if most > 100 {
-			t.Errorf("%d tasks were in memory", most)
+		if n := most.n.Load(); n > 100 {
+			t.Errorf("%d tasks were in memory", n)
 		}
 	})
 }
@@ -417,10 +426,10 @@ func TestStuckGroupTakesFewWorkers(t *testing.T) {
 // A group that worked and then hangs gives its turns back.
 func TestGroupThatBeginsToHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := false
+		var hangs atomic.Bool
 		x := newWorld(t, Config{Lane: shared, PerLane: 4, Grace: time.Second}, func(x *world) deed {
 			return func(ctx context.Context, w *Worker, k *Task) {
-				if k.Job.Dest == "turns.example" && hangs {
+				if k.Job.Dest == "turns.example" && hangs.Load() {
 					hang(ctx, w, k)
 					return
 				}
@@ -432,7 +441,7 @@ func TestGroupThatBeginsToHang(t *testing.T) {
 		x.accept("turns.example", 100)
 		time.Sleep(10 * time.Second)
 		x.wantTried("turns.example", 100)
-		hangs = true
+		hangs.Store(true)
 		x.accept("turns.example", 300)
 		time.Sleep(time.Second)
 		start := time.Now()
@@ -452,15 +461,16 @@ func TestGroupThatBeginsToHang(t *testing.T) {
 // task is tried again at once.
 func TestLaneShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		again, workers := 0, 0
+		var again atomic.Int64
+		var workers highest
 		x := newWorld(t, Config{PerLane: 10}, func(x *world) deed {
 			return func(ctx context.Context, w *Worker, k *Task) {
 				l, _ := x.q.LaneOf("a.example")
-				workers = max(workers, l.Workers)
+				workers.note(l.Workers)
 				began := time.Now()
 				time.Sleep(100 * time.Millisecond)
 				if l.Workers > 4 && !w.Fail(began) && w.Again() {
-					again++
+					again.Add(1)
 					return
 				}
 				x.finish(ctx, w, k)
@@ -469,12 +479,13 @@ func TestLaneShrinks(t *testing.T) {
 		x.run()
 		x.accept("a.example", 1000)
 		time.Sleep(10 * time.Minute)
-		x.wantTried("a.example", 1000+again)
-		if again == 0 || again > 20 {
-			t.Errorf("%d tasks were tried again", again)
+		n := int(again.Load())
+		x.wantTried("a.example", 1000+n)
+		if n == 0 || n > 20 {
+			t.Errorf("%d tasks were tried again", n)
 		}
-		if workers > 6 {
-			t.Errorf("%d workers at most, want about 5", workers)
+		if n := workers.n.Load(); n > 6 {
+			t.Errorf("%d workers at most, want about 5", n)
 		}
 	})
 }
@@ -549,11 +560,10 @@ func TestStopWaitsForPlaces(t *testing.T) {
 
 func TestPanicOfAWorkerHandsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		panics := 0
+		var panics atomic.Int64
 		x := newWorld(t, Config{}, func(x *world) deed {
 			return func(ctx context.Context, w *Worker, k *Task) {
-				if panics < 3 {
-					panics++
+				if panics.Add(1) <= 3 {
 					panic("poison")
 				}
 				x.finish(ctx, w, k)
@@ -577,12 +587,10 @@ func TestDetach(t *testing.T) {
 			return func(ctx context.Context, w *Worker, k *Task) {
 				w.Detach(ctx, func() {
 					time.Sleep(10 * time.Second)
-					switch len(x.tries["a.example"]) {
-					case 1:
+					if x.total() == 1 {
 						panic("oops") // handed back
-					default:
-						x.finish(ctx, w, k)
 					}
+					x.finish(ctx, w, k)
 				})
 			}
 		})

@@ -54,7 +54,7 @@ func (l *lite) start(ctx context.Context, c *Config) error {
 	if err != nil {
 		return errors.Join(err, writer.close())
 	}
-	n := max(4, 2*runtime.GOMAXPROCS(0))
+	n := maxBrowse + max(4, 2*runtime.GOMAXPROCS(0))
 	l.readers = make(chan *liteConn, n)
 	for range n {
 		l.readers <- nil

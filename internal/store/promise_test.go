@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,5 +94,34 @@ func TestEndOfSuspensionWaitsForWhoReadIt(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	})
+}
+
+// However many people search, logins and deliveries find a connection.
+func TestSearchesKeepNobodyWaiting(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		begun := make(chan struct{}, 64)
+		var searches sync.WaitGroup
+		for range 64 {
+			searches.Go(func() {
+				_ = st.Browse(ctx, func(*store.Tx) error {
+					begun <- struct{}{}
+					<-ctx.Done()
+					return nil
+				})
+			})
+		}
+		<-begun
+		short, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		defer stop()
+		for range 100 {
+			if err := st.Ping(short); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		searches.Wait()
 	})
 }

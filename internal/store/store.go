@@ -33,6 +33,7 @@ type Store struct {
 	lite *lite // one of the two is set
 	pg   *postgres
 
+	browsing   chan struct{} // one for each closure of Browse that runs
 	engine     string
 	session    atomic.Int64
 	lease      lease
@@ -51,7 +52,7 @@ type Store struct {
 // Open opens the database, brings its schema up to date and begins a session.
 // On SQLite it locks the data directory for this process.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	s := &Store{now: c.Now, log: c.Log, failed: make(chan struct{})}
+	s := &Store{now: c.Now, log: c.Log, failed: make(chan struct{}), browsing: make(chan struct{}, maxBrowse)}
 	if s.now == nil {
 		s.now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
 	}
@@ -118,6 +119,22 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 		return s.pg.view(ctx, fn)
 	}
 	return s.lite.view(ctx, fn)
+}
+
+// maxBrowse is how many closures of Browse run at once.
+const maxBrowse = 2
+
+// Browse is View for searches, whose time grows with what there is. Few run at
+// once, on connections that nobody else waits for: however many people search,
+// logins and deliveries go on.
+func (s *Store) Browse(ctx context.Context, fn func(tx *Tx) error) error {
+	select {
+	case s.browsing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.browsing }()
+	return s.View(ctx, fn)
 }
 
 // Failed is closed once a sync or COMMIT failed for good. Nothing is written
