@@ -25,6 +25,7 @@ type feeder struct {
 	q       *Queue
 	scanned time.Time // last scan
 	full    bool      // it found more than it took
+	next    time.Time // when the next job is due, as it found; zero: none
 	swept   time.Time // last look for dead sessions
 	failing int       // turns in a row in which the store failed
 }
@@ -71,7 +72,8 @@ func (f *feeder) turn(ctx context.Context) error {
 			return err
 		}
 	}
-	if late(now, f.scanned, f.q.c.ScanEvery) || f.full && f.q.quiet() {
+	due := !f.next.IsZero() && !now.Before(f.next)
+	if due || late(now, f.scanned, f.q.c.ScanEvery) || f.full && f.q.quiet() {
 		f.scanned = now
 		if err := f.scan(ctx); err != nil {
 			return err
@@ -101,6 +103,9 @@ func (f *feeder) wait() time.Duration {
 	}
 	if at, ok := q.due.next(); ok && at.Before(next) {
 		next = at
+	}
+	if !f.next.IsZero() {
+		next = minTime(next, f.next)
 	}
 	if len(q.hungry) > 0 || 4*q.tasks > 3*q.c.Memory {
 		next = minTime(next, now.Add(time.Second))
@@ -173,14 +178,23 @@ func (f *feeder) sweep(ctx context.Context) error {
 func (f *feeder) scan(ctx context.Context) error {
 	q := f.q
 	var found []store.DueDest
+	var first time.Time
 	err := q.c.Store.View(ctx, func(tx *store.Tx) (err error) {
-		found, err = tx.DueDests(ctx, q.c.Kind, scanStep)
+		if found, err = tx.DueDests(ctx, q.c.Kind, scanStep); err != nil {
+			return err
+		}
+		first, err = tx.NextDue(ctx, q.c.Kind)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	f.full = len(found) == scanStep
+	// What is due now and is not taken by this scan waits for the next one.
+	f.next = time.Time{}
+	if first.After(f.scanned) {
+		f.next = first
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, x := range found {

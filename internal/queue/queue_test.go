@@ -124,6 +124,23 @@ func TestScanFindsWhatNobodyTold(t *testing.T) {
 	})
 }
 
+// A job from before the restart is run when it is due, not at the next scan.
+func TestScanSeesTheNextDueTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newWorld(t, Config{ScanEvery: time.Hour, SweepEvery: time.Hour}, func(x *world) deed { return x.finish })
+		start := time.Now()
+		job := x.job("a.example")
+		job.RunAt = start.Add(17 * time.Minute)
+		x.store(job)
+		x.run()
+		time.Sleep(30 * time.Minute)
+		got := x.tried("a.example")
+		if len(got) != 1 || got[0].Sub(start) < 17*time.Minute || got[0].Sub(start) > 17*time.Minute+time.Second {
+			t.Errorf("tried at %v", got)
+		}
+	})
+}
+
 func TestWakeFindsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newWorld(t, Config{}, func(x *world) deed { return x.finish })
