@@ -5,11 +5,13 @@
 //
 // The queue hands out tasks, each the job of one recipient. Message and content
 // come with the task when it was just accepted (Fresh), else from the store.
-// Then, in this order: a suspended server's mail is held; mail past its time
-// expires; a sandbox's mail is delivered to nowhere; all else is signed and
-// goes to the mail servers of the recipient's domain. The outcome is written in
-// one transaction: attempt, state of the recipient, event with all that follows
-// from it, and the end of the job or its next time.
+// Then, in this order: a suspended server's mail is held; mail past DeliverBy,
+// or past its lifetime while its servers do not answer, expires; a sandbox's
+// mail is delivered to nowhere; all else is signed and goes to the mail servers
+// of the recipient's domain, also when it comes late: that we were away is
+// nobody else's fault. The outcome is written in one transaction: attempt,
+// state of the recipient, event with all that follows from it, and the end of
+// the job or its next time.
 //
 // # Lanes and connections
 //
