@@ -32,7 +32,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText hides the text from JSON and other encodings.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// smtpSecretSize is the length of SMTP secrets: 216 bits.
+// smtpSecretSize is the length of SMTP secrets: almost 216 bits.
 const smtpSecretSize = 36
 
 // alphabet64 has 64 characters that neither SMTP clients nor shells nor
@@ -43,8 +43,9 @@ const alphabet64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 func NewAPIToken() Secret { return Secret(uuid.NewString()) }
 
 // NewSMTPSecret makes the secret of an SMTP token: 36 characters of A–Z, a–z,
-// 0–9, - and _.
-func NewSMTPSecret() Secret { return Secret(random64(smtpSecretSize)) }
+// 0–9, - and _. The first is a letter or digit: mail programs on a command line
+// take a password that begins with - for an option.
+func NewSMTPSecret() Secret { return Secret(randomAlnum(1) + random64(smtpSecretSize-1)) }
 
 // NewLinkToken makes a token for a link in a mail: 43 characters of the same.
 func NewLinkToken() Secret { return Secret(random64(43)) }

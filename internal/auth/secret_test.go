@@ -50,7 +50,7 @@ func TestSecretForms(t *testing.T) {
 		want string
 	}{
 		{"API token", NewAPIToken().Reveal(), `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`},
-		{"SMTP secret", NewSMTPSecret().Reveal(), `^[A-Za-z0-9_-]{36}$`},
+		{"SMTP secret", NewSMTPSecret().Reveal(), `^[A-Za-z0-9][A-Za-z0-9_-]{35}$`},
 		{"link token", NewLinkToken().Reveal(), `^[A-Za-z0-9_-]{43}$`},
 		{"transactional", NewAccessKey(7, "outbound", pennypost.StreamTransactional), `^PM-T-outbound-[A-Za-z0-9]{22}$`},
 		{"broadcasts", NewAccessKey(7, "broadcast", pennypost.StreamBroadcasts), `^PM-B-broadcast-[A-Za-z0-9]{22}$`},
@@ -73,5 +73,14 @@ func TestSecretForms(t *testing.T) {
 			t.Fatal("same secret twice")
 		}
 		seen[s] = true
+	}
+}
+
+// swaks and its like take a password that begins with a hyphen for an option.
+func TestSMTPSecretIsNoOption(t *testing.T) {
+	for range 5000 {
+		if s := NewSMTPSecret().Reveal(); s[0] == '-' || s[0] == '_' {
+			t.Fatalf("secret begins with %q", s[0])
+		}
 	}
 }
