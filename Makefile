@@ -4,9 +4,6 @@ GO        ?= go
 LINT      := $(GO) tool -modfile=tools/go.mod
 FUZZTIME  ?= 30s
 BENCHARGS ?=
-# Full and read-only disks are left to "make faults": what the kernel answers in
-# that moment differs from run to run (docs/faults.md).
-FAULTSONLY = ^(TestDiskFull|TestReadOnly)$$
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo dev test deps lint check bench faults fuzz vuln cover golden
@@ -26,9 +23,9 @@ dev: build ## Run the service with a pretend internet, ready to try, until Ctrl-
 deps: ## Install the programs that the tests need (Debian, as root)
 	tools/test-deps
 
-test: deps ## Run all tests: whole program without cgo, then everything with the race detector
+test: deps ## Run all tests but faults: whole program without cgo, then everything with the race detector
 	CGO_ENABLED=0 $(GO) build ./...
-	CGO_ENABLED=0 $(GO) test -timeout 15m -skip '$(FAULTSONLY)' ./cmd/... ./test/...
+	CGO_ENABLED=0 $(GO) test -timeout 15m ./cmd/... ./test ./test/interop
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 	cd bench && CGO_ENABLED=1 $(GO) test -race ./...
 
