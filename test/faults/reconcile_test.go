@@ -146,7 +146,7 @@ func (w *world) compare(excused func(to string) bool) verdict {
 // fall into.
 func (w *world) explained(first, second time.Time) bool {
 	return slices.ContainsFunc(w.cuts, func(cut time.Time) bool {
-		return first.Before(cut.Add(500*time.Millisecond)) && first.After(cut.Add(-window)) && second.After(cut)
+		return first.Before(cut.Add(100*time.Millisecond)) && first.After(cut.Add(-window)) && second.After(cut)
 	})
 }
 
