@@ -18,7 +18,7 @@ func decodeTransfer(encoding string, body []byte) (content []byte, known bool) {
 	case "quoted-printable":
 		return decodeQP(body), true
 	case "base64":
-		return appendDecodedBase64(make([]byte, 0, len(body)/4*3), string(body)), true
+		return appendDecodedBase64(make([]byte, 0, len(body)/4*3), body), true
 	}
 	return body, false
 }
@@ -86,7 +86,11 @@ func unhexPair(a, b byte) byte {
 
 // appendDecodedBase64 decodes what is of the alphabet and skips all else (RFC 2045
 // §6.8), padding in the middle included, where some programs join two encodings.
-func appendDecodedBase64(dst []byte, s string) []byte {
+func appendDecodedBase64(dst, s []byte) []byte {
+	// Nearly all is as it should be, and the library is several times quicker.
+	if out, err := base64.StdEncoding.AppendDecode(dst, s); err == nil {
+		return out
+	}
 	clean := make([]byte, 0, len(s))
 	flush := func() {
 		if len(clean)%4 == 1 {
@@ -98,8 +102,8 @@ func appendDecodedBase64(dst []byte, s string) []byte {
 		}
 		clean = clean[:0]
 	}
-	for i := range len(s) {
-		switch c := s[i]; {
+	for _, c := range s {
+		switch {
 		case isAlnum(c) || c == '+' || c == '/':
 			clean = append(clean, c)
 		case c == '=' && len(clean)%4 != 0:

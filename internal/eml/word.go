@@ -157,7 +157,7 @@ func (d *wordDecoder) word(w encodedWord) {
 	if w.q {
 		d.pending = appendQ(d.pending, w.text)
 	} else {
-		d.pending = appendDecodedBase64(d.pending, w.text)
+		d.pending = appendDecodedBase64(d.pending, []byte(w.text))
 	}
 	d.afterWord = true
 }
