@@ -31,6 +31,7 @@ const (
 	keyBatch  = "batch"
 	keyHalf   = "half"
 	keyBusy   = "busy"
+	keyLarge  = "1m"
 )
 
 func groups() []group {
@@ -53,7 +54,7 @@ func groups() []group {
 		{key: keyAccept, title: "SMTP, 4 KiB, accepted and thrown away", set: smtp(100, 4*kib), on: []entry{ours(nowhere), theirs(nowhere)}},
 		{key: keySingle, title: "SMTP, 4 KiB, 1 message per connection, accepted and thrown away", set: smtp(1, 4*kib), on: []entry{ours(nowhere), theirs(nowhere)}},
 		{key: "50k", title: "SMTP, 50 KiB, 100 messages per connection", set: smtp(100, 50*kib), on: []entry{ours(signed), theirs(signed)}},
-		{key: "1m", title: "SMTP, 1 MiB, 100 messages per connection", set: smtp(100, 1024*kib), on: []entry{ours(signed), theirs(signed)}},
+		{key: keyLarge, title: "SMTP, 1 MiB, 100 messages per connection", set: smtp(100, 1024*kib), on: []entry{ours(signed), theirs(signed)}},
 		{key: "http", title: "HTTP, 4 KiB, POST /email", set: web(0, 20), on: []entry{ours(signed)}},
 		{key: keyBatch, title: "HTTP, 4 KiB, POST /email/batch of 500, 4 connections", set: web(500, 4), on: []entry{ours(signed)}},
 	}

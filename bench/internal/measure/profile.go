@@ -14,7 +14,7 @@ import (
 )
 
 // profiled are the groups that profiles are taken of.
-func profiled() []string { return []string{keySigned, keyAccept, keyBatch} }
+func profiled() []string { return []string{keySigned, keyAccept, keySingle, keyBatch, keyLarge} }
 
 // profiles puts some loads on our service once more, after all rounds, and
 // keeps where the processor time went and what memory was held for. The rounds
