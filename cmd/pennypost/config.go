@@ -34,6 +34,8 @@ type config struct {
 	mxPort       int
 	allowPrivate bool
 
+	diskReserve, memoryLimit int64 // 0: found out
+
 	logLevel   slog.Level
 	logJSON    bool
 	stopWithin time.Duration
@@ -63,6 +65,8 @@ func loadConfig(flags *settings, env []string, configFile string) (*config, erro
 		tlsKey:         r.text("tls-key"),
 		resolver:       r.servers("resolver"),
 		allowPrivate:   r.flag("allow-private-mx"),
+		diskReserve:    r.size("disk-reserve", 1<<20),
+		memoryLimit:    r.size("memory-limit", leastMemory),
 		logLevel:       r.level("log-level"),
 		logJSON:        r.choice("log-format", "text", "json") == "json",
 		stopWithin:     r.duration("stop-within", time.Second, time.Hour),

@@ -92,6 +92,7 @@ func TestValues(t *testing.T) {
 		"PENNYPOST_HOSTNAME=MAIL.Example.COM", "PENNYPOST_SMTP_LISTEN=off", "PENNYPOST_HTTP_LISTEN= [::1]:80 , localhost:81",
 		"PENNYPOST_TRUSTED_PROXIES=10.1.2.3/8,192.0.2.1", "PENNYPOST_OPERATOR_TOKEN_FILE=" + key, "PENNYPOST_PUBLIC_URL=http://127.0.0.1:8080/",
 		"PENNYPOST_LOG_FORMAT=JSON", "PENNYPOST_STOP_WITHIN=1m", "PENNYPOST_BOUNCE_DOMAIN=b.example.com", "PENNYPOST_SPF_DOMAIN=",
+		"PENNYPOST_DISK_RESERVE=512MiB", "PENNYPOST_MEMORY_LIMIT=2g",
 	}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +100,7 @@ func TestValues(t *testing.T) {
 	if c.hostname != "mail.example.com" || len(c.smtpListen) != 0 || !slices.Equal(c.httpListen, []string{"[::1]:80", "localhost:81"}) ||
 		!slices.Equal(c.trusted, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}) ||
 		c.operatorToken != strings.Repeat("s", 40) || c.publicURL != "http://127.0.0.1:8080" || !c.logJSON || c.stopWithin != time.Minute ||
+		c.diskReserve != 512<<20 || c.memoryLimit != 2<<30 ||
 		c.bounceDomain != "b.example.com" || c.spfDomain != "spf.mail.example.com" {
 		t.Errorf("got %+v", c)
 	}
@@ -266,5 +268,22 @@ func TestInterruptedIsNoFailure(t *testing.T) {
 	a := &app{stderr: &bytes.Buffer{}}
 	if got := a.end(ctx, context.Canceled); got != exitInterrupted {
 		t.Errorf("got %d", got)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{
+		"268435456": 256 << 20, "268435456B": 256 << 20, "262144K": 256 << 20, "256M": 256 << 20, "256MiB": 256 << 20,
+		"1gib": 1 << 30, "3T": 3 << 40,
+	} {
+		c, err := loadConfig(&settings{MemoryLimit: value(text)}, []string{hostEnv}, "")
+		if err != nil || c.memoryLimit != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"0", "-1G", "127M", "1.5G", "G", "1GG", "12 M", "99999999999999999999", "9999999999T", "5%"} {
+		if _, err := loadConfig(&settings{MemoryLimit: value(text)}, []string{hostEnv}, ""); err == nil {
+			t.Errorf("%q is taken", text)
+		}
 	}
 }

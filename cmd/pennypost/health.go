@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"pennypost/internal/metrics"
+	"pennypost/internal/shed"
 	"pennypost/internal/store"
+	"pennypost/internal/submit"
 )
 
 // What a check can say, from good to bad.
@@ -24,6 +26,8 @@ const (
 // look at it; ready whether mail should be given to it.
 type health struct {
 	store    *store.Store
+	door     *submit.Door
+	bodies   *shed.Memory
 	cert     *certificate
 	stopping func() bool
 	metrics  *metrics.Set
@@ -76,15 +80,27 @@ func localOnly(next http.Handler) http.Handler {
 }
 
 func (h *health) healthz(w http.ResponseWriter, r *http.Request) {
-	answer(w, map[string]check{"store": h.checkStore(r.Context()), "certificate": h.checkCert()})
+	answer(w, map[string]check{"store": h.checkStore(r.Context()), "certificate": h.checkCert(), "room": h.checkRoom()})
 }
 
 func (h *health) readyz(w http.ResponseWriter, r *http.Request) {
-	checks := map[string]check{"store": h.checkStore(r.Context())}
+	checks := map[string]check{"store": h.checkStore(r.Context()), "room": h.checkRoom()}
 	if h.stopping() {
 		checks["service"] = check{Status: healthFail, Note: "stopping"}
 	}
 	answer(w, checks)
+}
+
+// checkRoom fails while no mail is let in: it should go elsewhere, if there is
+// another place.
+func (h *health) checkRoom() check {
+	switch why := h.door.Closed(); {
+	case why != "":
+		return check{Status: healthFail, Note: why}
+	case h.bodies.Short():
+		return check{Status: healthWarn, Note: "the memory for requests is used up"}
+	}
+	return check{Status: healthOK}
 }
 
 func (h *health) checkStore(ctx context.Context) check {

@@ -176,6 +176,26 @@ func (r *reader) duration(name string, least, most time.Duration) time.Duration 
 	return d
 }
 
+// leastMemory is what a process needs that takes mail at all.
+const leastMemory = 128 << 20
+
+// size reads a number of octets, such as 512MiB or 2G; K, M, G and T are powers
+// of 1024, with or without iB. 0 is not given.
+func (r *reader) size(name string, least int64) int64 {
+	text := r.text(name)
+	if text == "" {
+		return 0
+	}
+	digits := strings.TrimRight(strings.ToUpper(text), "KMGTIB")
+	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}[strings.TrimSuffix(strings.ToUpper(text[len(digits):]), "IB")]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !known || n > (1<<60)>>shift || n<<shift < least {
+		r.wrong(name, "%q is not a size of at least %dMiB, such as 512MiB or 2G", text, least>>20)
+		return 0
+	}
+	return n << shift
+}
+
 func (r *reader) url(name, def string) string {
 	text := strings.TrimRight(r.text(name), "/")
 	if text == "" {

@@ -23,6 +23,7 @@ import (
 	"pennypost/internal/metrics"
 	"pennypost/internal/mx"
 	"pennypost/internal/queue"
+	"pennypost/internal/shed"
 	"pennypost/internal/smtpd"
 	"pennypost/internal/store"
 	"pennypost/internal/submit"
@@ -40,6 +41,10 @@ type service struct {
 	metrics *metrics.Set
 	now     func() time.Time
 
+	memory   memoryShares
+	bodies   *shed.Memory // of requests
+	work     *shed.Memory
+	disk     *shed.Disk // nil: the database is elsewhere
 	store    *store.Store
 	keys     *auth.Keys
 	auth     *auth.Auth
@@ -67,7 +72,7 @@ func newService(ctx context.Context, c *config, log *slog.Logger) (_ *service, e
 			err = errors.Join(err, s.close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{s.openStore, s.openNames, s.openMail, s.openAccounts, s.openEdges, s.listen} {
+	for _, step := range []func(context.Context) error{s.openRoom, s.openStore, s.openNames, s.openMail, s.openAccounts, s.openEdges, s.listen} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -75,11 +80,48 @@ func newService(ctx context.Context, c *config, log *slog.Logger) (_ *service, e
 	return s, nil
 }
 
-func (s *service) openStore(ctx context.Context) (err error) {
+// sayEvery bounds how often it is logged that requests are refused, which may come
+// and go with each of them.
+const sayEvery = 30 * time.Second
+
+// openRoom finds out how much memory and disk there is.
+func (s *service) openRoom(ctx context.Context) error {
 	// The directory holds keys and, with SQLite, all mail.
 	if err := os.MkdirAll(s.conf.dataDir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	s.memory = planMemory(s.conf.memoryLimit)
+	s.memory.log(ctx, s.log)
+	var said time.Time // under the memory's lock
+	s.bodies = shed.NewMemory(s.memory.http, func(short bool) {
+		if now := s.now(); short && now.Sub(said) >= sayEvery {
+			said = now
+			s.log.WarnContext(ctx, "requests are refused for now: the memory for their bodies is used up", "octets", s.memory.http)
+		}
+	})
+	s.work = shed.NewMemory(s.memory.work, nil)
+	if s.conf.databaseURL == "" {
+		s.disk = shed.NewDisk(shed.DiskConfig{Dir: s.conf.dataDir, Reserve: s.conf.diskReserve, Now: s.now})
+	}
+	s.roomMetrics()
+	return nil
+}
+
+func (s *service) roomMetrics() {
+	gauge := func(name, help string, read func() int64) {
+		s.metrics.Gauge(name, help, func() float64 { return float64(read()) })
+	}
+	gauge("memory_requests_octets", "Held by requests with bodies.", s.bodies.Held)
+	gauge("memory_work_octets", "Held by messages being made ready and stored.", s.work.Held)
+	gauge("memory_requests_refused", "Requests refused since there was no memory for their bodies.", s.bodies.Refused)
+	if s.disk == nil {
+		return
+	}
+	gauge("disk_free_octets", "Room on the disk of the data directory.", func() int64 { free, _ := s.disk.Room(); return free })
+	gauge("disk_reserve_octets", "Room below which new mail is refused.", func() int64 { _, reserve := s.disk.Room(); return reserve })
+}
+
+func (s *service) openStore(ctx context.Context) (err error) {
 	s.store, err = store.Open(ctx, store.Config{
 		Dir: s.conf.dataDir, URL: s.conf.databaseURL, Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
@@ -119,7 +161,8 @@ func (s *service) openMail(context.Context) error {
 		}),
 		Hostname: s.conf.hostname, BounceDomain: s.conf.bounceDomain, MXPort: s.conf.mxPort,
 		// What is under way when we stop has its share of the time for that.
-		Queue: queue.Config{Grace: s.conf.stopWithin * 2 / 5},
+		Queue: queue.Config{Grace: s.conf.stopWithin * 2 / 5, Bytes: s.memory.queue},
+		Large: s.memory.large,
 		Now:   s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
@@ -128,6 +171,7 @@ func (s *service) openMail(context.Context) error {
 	s.door, err = submit.New(submit.Config{
 		Store: s.store, Queue: s.deliver.Queue(), Check: s.auth.CheckAccept,
 		Hostname: s.conf.hostname, BounceDomain: s.conf.bounceDomain,
+		Disk: s.disk, Work: s.work,
 		Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
@@ -143,9 +187,9 @@ func (s *service) openMail(context.Context) error {
 	}
 	s.smtpd, err = smtpd.New(smtpd.Config{
 		Hostname: s.conf.hostname, TLS: s.cert.config(), AuthOnLoopback: s.conf.smtpAuthLocal,
-		Authenticate: s.auth.SMTP, MailAllowed: s.auth.MailAllowed, Revoked: s.auth.Revoked,
-		Accept: s.door.AcceptRaw, Inbound: box,
-		Limits:  smtpd.Limits{Grace: s.conf.stopWithin / 3},
+		Authenticate: s.auth.SMTP, Open: s.door.Open, MailAllowed: s.auth.MailAllowed, Revoked: s.auth.Revoked,
+		Accept: s.door.AcceptRaw, Expect: s.door.Expect, Inbound: box,
+		Limits:  smtpd.Limits{Grace: s.conf.stopWithin / 3, Memory: s.memory.smtp},
 		Metrics: s.metrics, Log: s.log, Now: s.now,
 	})
 	return err
@@ -209,7 +253,7 @@ func (s *service) openEdges(context.Context) (err error) {
 		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Discard: s.deliver.Discard,
 		ConsoleURL: s.conf.publicURL, InboundDomain: s.conf.inboundDomain, BounceDomain: s.conf.bounceDomain,
 		TrackDomain: s.conf.trackDomain, SPFDomain: s.conf.spfDomain, SMTPHost: s.conf.hostname, SMTPPorts: s.smtpPorts(),
-		Trusted: s.conf.trusted, Now: s.now, Log: s.log,
+		Trusted: s.conf.trusted, Memory: s.bodies, BatchLimit: s.memory.batch, Now: s.now, Log: s.log,
 	})
 	return err
 }
@@ -361,7 +405,7 @@ func (s *service) run(ctx context.Context, reload <-chan os.Signal) error {
 }
 
 func (s *service) startWatch(st *stage) {
-	h := &health{store: s.store, cert: s.cert, stopping: s.stopping.Load, metrics: s.metrics}
+	h := &health{store: s.store, door: s.door, bodies: s.bodies, cert: s.cert, stopping: s.stopping.Load, metrics: s.metrics}
 	srv := web.NewServer(web.ServerConfig{Handler: h.handler(), Log: s.log, DrainWithin: time.Second})
 	// The session ends last: what is handed back must still be ours.
 	st.start("session", s.store.KeepSession)

@@ -39,6 +39,9 @@ type settings struct {
 	MXPort         value  `name:"mx-port" group:"delivery" placeholder:"PORT" def:"25" help:"Port of recipients' mail servers; other than 25 for tests."`
 	AllowPrivateMX toggle `name:"allow-private-mx" group:"delivery" def:"false" help:"Deliver to loopback and private addresses, for tests and labs."`
 
+	DiskReserve value `name:"disk-reserve" group:"operation" placeholder:"SIZE" def:"(5 % of the disk: 64MiB to 2GiB, at most a quarter)" help:"New mail is refused while the disk of the data directory (SQLite) has less room than this; deliveries go on in it."`
+	MemoryLimit value `name:"memory-limit" group:"operation" placeholder:"SIZE" def:"(GOMEMLIMIT, the control group's, or what the machine has free)" help:"Memory of the process, which is shared out; new mail is refused when the shares are used up."`
+
 	LogLevel   value `name:"log-level" group:"operation" placeholder:"LEVEL" def:"info" help:"debug, info, warn or error."`
 	LogFormat  value `name:"log-format" group:"operation" placeholder:"FORMAT" def:"text" help:"text or json, on standard error."`
 	StopWithin value `name:"stop-within" group:"operation" placeholder:"DURATION" def:"25s" help:"How long what is under way may take to finish when the service is told to stop."`

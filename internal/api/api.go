@@ -12,6 +12,7 @@ import (
 	"pennypost"
 	"pennypost/internal/account"
 	"pennypost/internal/auth"
+	"pennypost/internal/shed"
 	"pennypost/internal/store"
 	"pennypost/internal/submit"
 	"pennypost/internal/web"
@@ -43,6 +44,7 @@ type Config struct {
 	BodyLimit  int64          // octets of a request; 10 MiB (contract/common.md §8)
 	BatchLimit int64          // octets of a batch; 50 MiB
 	BodyBudget int64          // octets of all bodies at once; 256 MiB
+	Memory     *shed.Memory   // in place of BodyBudget: shared with others
 	Work       time.Duration  // how long a call may work once its body is there; 5 s
 	BatchWork  time.Duration  // the same for a batch; 30 s
 	LongWork   time.Duration  // the same for a search, and where DNS is asked; 20 s
@@ -91,9 +93,12 @@ func New(c Config) (*API, error) {
 	return &API{
 		conf: c, log: c.Log, eastern: eastern,
 		json:   web.NewJSON(c.Log, isUnavailable),
-		bodies: web.NewBodies(web.BodiesConfig{Budget: c.BodyBudget}),
+		bodies: web.NewBodies(web.BodiesConfig{Budget: c.BodyBudget, Memory: c.Memory, Factor: decodedFactor}),
 	}, nil
 }
+
+// decodedFactor: a body is held beside what is decoded from it.
+const decodedFactor = 2
 
 func (a *API) now() time.Time { return a.conf.Now() }
 
@@ -135,7 +140,10 @@ func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var method *methodError
+	var closed *submit.ClosedError
 	switch {
+	case errors.As(err, &closed):
+		err = errClosed()
 	case errors.As(err, &method):
 		w.Header().Set("Allow", method.allow)
 		err = method.refusal()
@@ -152,6 +160,13 @@ func (a *API) answer(tree *node, w http.ResponseWriter, c *call) (any, error) {
 	if err != nil {
 		web.TakeRest(w, c.r)
 		return nil, err
+	}
+	if rt.mail {
+		// Before the body is read, which costs memory, and stored, which costs disk.
+		if err := a.conf.Door.Open(c.r.Context()); err != nil {
+			web.TakeRest(w, c.r)
+			return nil, err
+		}
 	}
 	if rt.limit > 0 {
 		body, release, err := a.bodies.Read(w, c.r, rt.limit)
@@ -186,6 +201,15 @@ func (a *API) admit(tree *node, c *call) (*route, time.Duration, error) {
 	}
 	c.ids, c.query = ids, parseQuery(r.URL.RawQuery)
 	return rt, within, nil
+}
+
+// errClosed says that no mail is taken now: 503, so that clients come again
+// (contract/clients.md 1.13).
+func errClosed() *pennypost.Error {
+	return &pennypost.Error{
+		Code: pennypost.CodeMaintenance, Status: http.StatusServiceUnavailable,
+		Text: "The service is not available at the moment. Please try again later.",
+	}
 }
 
 // The headers that carry tokens (contract/common.md §2).

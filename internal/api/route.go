@@ -27,6 +27,7 @@ type route struct {
 	limit        int64         // octets of the body; 0: a body is ignored
 	within       time.Duration // for the work, not the body; 0: Config.Work
 	test         bool          // POSTMARK_API_TEST opens it too
+	mail         bool          // lets mail in
 	handle       func(ctx context.Context, c *call) (any, error)
 }
 

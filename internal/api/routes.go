@@ -17,8 +17,8 @@ const settingsLimit = 1 << 20
 func (a *API) routes() []route {
 	dns := a.conf.LongWork
 	return []route{
-		{method: post, path: "/email", opener: byServer, limit: a.conf.BodyLimit, test: true, handle: a.sendEmail},
-		{method: post, path: "/email/batch", opener: byServer, limit: a.conf.BatchLimit, within: a.conf.BatchWork, test: true, handle: a.sendBatch},
+		{method: post, path: "/email", opener: byServer, limit: a.conf.BodyLimit, test: true, mail: true, handle: a.sendEmail},
+		{method: post, path: "/email/batch", opener: byServer, limit: a.conf.BatchLimit, within: a.conf.BatchWork, test: true, mail: true, handle: a.sendBatch},
 
 		{method: get, path: "/server", opener: byServer, handle: a.getOwnServer},
 		{method: put, path: "/server", opener: byServer, limit: settingsLimit, within: dns, handle: a.editOwnServer},

@@ -352,6 +352,10 @@ func concernsAll(err error) bool {
 // batchError is exactly two keys (contract/sending.md §10).
 func (a *API) batchError(ctx context.Context, err error) web.ErrorBody {
 	var refusal *pennypost.Error
+	var closed *submit.ClosedError
+	if errors.As(err, &closed) {
+		err = errClosed()
+	}
 	if !errors.As(err, &refusal) {
 		id := web.RequestID(ctx)
 		a.log.ErrorContext(ctx, "message of a batch failed", "request_id", id, "err", err)

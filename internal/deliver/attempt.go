@@ -42,7 +42,7 @@ func (d *Deliverer) handle(ctx context.Context, l *line, w *queue.Worker, t *que
 	case d.isLate(ctx, w, k):
 		d.expire(ctx, k)
 	case k.m.Sandbox:
-		d.deliverNowhere(ctx, k)
+		d.deliverNowhere(ctx, l, w, k)
 	default:
 		d.attempt(ctx, l, w, k)
 	}
@@ -59,17 +59,19 @@ func (d *Deliverer) isLate(ctx context.Context, w *queue.Worker, k *letter) bool
 	return w.Failing() && !now.Before(d.end(ctx, k))
 }
 
-// attempt signs, talks and records.
+// attempt talks, signing when somebody listens, and records.
 func (d *Deliverer) attempt(ctx context.Context, l *line, w *queue.Worker, k *letter) {
-	began := d.c.Now()
-	fields, err := d.signature(ctx, k)
-	if err != nil {
-		d.unsigned(ctx, k, err)
+	if d.starving(ctx, l, k) {
 		return
 	}
-	signed := d.c.Now()
-	t := l.send(ctx, k.rcpt.Address.Domain(), d.envelope(k, fields))
-	t.phases = append([]pennypost.PhaseTime{{Phase: "sign", Took: signed.Sub(began)}}, t.phases...)
+	began := d.c.Now()
+	p := &parcel{d: d, k: k}
+	t := l.send(ctx, k.rcpt.Address.Domain(), p)
+	t.phases = p.phases(t.phases)
+	if errors.Is(t.err, errUnsigned) {
+		d.unsigned(ctx, k, t.err)
+		return
+	}
 	if t.err != nil && d.untold(ctx, k, &t) {
 		return
 	}
@@ -79,8 +81,8 @@ func (d *Deliverer) attempt(ctx context.Context, l *line, w *queue.Worker, k *le
 	}
 	d.plan(ctx, k, &r)
 	r.record(k, &t, began, d.c.Now())
-	if r.outcome == pennypost.OutcomeDeferred || k.loaded && k.m.Recipients > 1 {
-		r.fields = k.shared.unkept(fields)
+	if p.fields != nil && (r.outcome == pennypost.OutcomeDeferred || k.loaded && k.m.Recipients > 1) {
+		r.fields = k.shared.unkept(p.fields)
 	}
 	l.noteLater(ctx, w, k, &r)
 }
@@ -107,8 +109,10 @@ func (d *Deliverer) untold(ctx context.Context, k *letter, t *talk) bool {
 		d.quarantine(ctx, k, "unfit-content", t.err)
 	case ctx.Err() != nil && !ambiguous:
 		k.task.Return()
-	default:
+	case ambiguous:
 		return false
+	default:
+		return d.starve(ctx, k, t)
 	}
 	return true
 }
@@ -121,7 +125,8 @@ func (d *Deliverer) tellLane(w *queue.Worker, t *talk, r *result, began time.Tim
 	case failed && t.unrouted() && !strings.HasPrefix(w.Lane(), dnsLane):
 		w.Reroute()
 	case failed && !t.reached():
-		return !w.Fail(began) && isConnect(t) && w.Again()
+		r.rests = w.Fail(began)
+		return r.rests.IsZero() && isConnect(t) && w.Again()
 	case failed && (r.verdict.Block || r.ambiguous || t.reply != nil && t.reply.Code == 421):
 		w.Slow()
 	case t.reply != nil && !t.reply.Local:
@@ -156,14 +161,15 @@ func (d *Deliverer) deferOwn(ctx context.Context, k *letter, rule, text string) 
 }
 
 // deliverNowhere is what a sandbox does: all but the network.
-func (d *Deliverer) deliverNowhere(ctx context.Context, k *letter) {
+func (d *Deliverer) deliverNowhere(ctx context.Context, l *line, w *queue.Worker, k *letter) {
 	now := d.c.Now()
 	reply := &smtpc.Reply{Code: 250, Enhanced: "2.0.0", Lines: []string{"2.0.0 OK sandbox"}, Phase: smtpc.PhaseDot}
 	t := talk{reply: reply, host: sandboxDest, info: smtpc.Info{IP: "127.0.0.1"}}
 	r := judgeReply(reply)
 	r.verdict.Rule = sandboxDest
 	r.record(k, &t, now, now)
-	d.note(ctx, k, &r)
+	w.Good()
+	l.noteLater(ctx, w, k, &r)
 }
 
 // expire ends a letter whose time is up.

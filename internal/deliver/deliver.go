@@ -45,6 +45,7 @@ type Config struct {
 	KeepFor     time.Duration // age of a kept connection; 0: 5 min
 	IdleFor     time.Duration // without a message; 0: 5 s
 	Messages    int           // on one connection; 0: 100
+	Large       int64         // octets of large contents that are loaded at once; 0: 256 MiB
 	RefreshKeys time.Duration // how long signing keys are remembered; 0: 30 s
 	RefreshHold time.Duration // how often suspensions are read; 0: 1 s
 
@@ -70,6 +71,7 @@ func (c *Config) fill() error {
 	set(&c.KeepFor, 5*time.Minute)
 	set(&c.IdleFor, 5*time.Second)
 	set(&c.Messages, 100)
+	set(&c.Large, maxLarge)
 	set(&c.RefreshKeys, 30*time.Second)
 	set(&c.RefreshHold, time.Second)
 	if c.Now == nil {
@@ -98,9 +100,11 @@ type Deliverer struct {
 	met     counters
 	ring    *keyring
 	signer  *dkim.Signer
-	signing chan struct{} // one token per signature being made
+	signing *gate
+	notes   chan struct{} // one token per result on its way to the disk
 	streams lifetimes
 	large   *room // for large contents
+	starved starvation
 
 	suspended atomic.Pointer[suspensions]
 	refresh   sync.Mutex    // of suspended
@@ -125,9 +129,10 @@ func New(c Config) (*Deliverer, error) {
 		c:       c,
 		met:     newCounters(c.Metrics),
 		signer:  dkim.NewSigner(dkim.Options{Now: c.Now}),
-		signing: make(chan struct{}, c.Signers),
+		signing: newGate(c.Signers),
+		notes:   make(chan struct{}, maxAllNotes),
 		streams: newLifetimes(c.Store, c.Now),
-		large:   newRoom(maxLarge),
+		large:   newRoom(c.Large),
 		changed: make(chan struct{}, 1),
 		sharing: make(map[pennypost.MessageID]*shareRef),
 	}
@@ -180,6 +185,9 @@ func (d *Deliverer) lane(ctx context.Context, dest string) queue.Way {
 		return queue.Way{Lane: sandboxDest, Until: d.c.Now().Add(time.Hour)}
 	}
 	route, err := d.c.Finder.Route(ctx, dest)
+	if mx.Starved(err) {
+		return queue.Way{Lane: dnsLane + dest, Until: d.c.Now().Add(starveFirst)}
+	}
 	if err != nil {
 		return queue.Way{Lane: dnsLane + dest, Until: d.c.Now().Add(laneFor)}
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/emersion/go-msgauth/dkim"
@@ -609,6 +608,9 @@ func TestDeadSite(t *testing.T) {
 		if got := x.dialled(); got > 20 {
 			t.Errorf("%d connections in 2 hours", got)
 		}
+		if got := x.metric("dkim_signatures_total"); got != 0 {
+			t.Errorf("%v signatures were made for a site that nobody can reach", got)
+		}
 		down.Store(false)
 		time.Sleep(3 * time.Hour)
 		if got := x.net.Box().Total(); got != 1000 {
@@ -647,7 +649,7 @@ func TestDeadHostOfASharedSite(t *testing.T) {
 		for range 20 {
 			x.mail("ann@evil.test")
 		}
-		synctest.Wait()
+		settled()
 		good := x.mail("bob@good.test")
 		x.want(good, 0, pennypost.Delivered, 1, delivered)
 		evil, _ := x.d.Queue().LaneOf("evil.test")

@@ -7,9 +7,9 @@
 // come with the task when it was just accepted (Fresh), else from the store.
 // Then, in this order: a suspended server's mail is held; mail past DeliverBy,
 // or past its lifetime while its servers do not answer, expires; a sandbox's
-// mail is delivered to nowhere; all else is signed and goes to the mail servers
-// of the recipient's domain, also when it comes late: that we were away is
-// nobody else's fault. The outcome is written in one transaction: attempt,
+// mail is delivered to nowhere; all else goes, signed, to the mail servers of
+// the recipient's domain, also when it comes late: that we were away is nobody
+// else's fault. The outcome is written in one transaction: attempt,
 // state of the recipient, event with all that follows from it, and the end of
 // the job or its next time.
 //
@@ -26,9 +26,10 @@
 // # Signing
 //
 // The signature does not depend on the recipient, so that it is made once for a
-// message, at its first attempt, by as many goroutines at once as there are
-// cores. It is written to the store only when a retry needs it, and used again
-// as long as its keys are still those that the domain signs with. A domain
+// message, when a mail server is there to take it, by as many goroutines at once as
+// there are cores, half of which give way to all other work (gate). It is
+// written to the store only when a retry needs it, and used again as long as its
+// keys are still those that the domain signs with. A domain
 // without a key is signed for by the instance's own.
 //
 // # Who is at fault

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pennypost"
@@ -304,7 +303,7 @@ func TestLateResultIsDropped(t *testing.T) {
 		if s.State != pennypost.Queued || len(s.attempts) != 0 || len(s.events) != 0 {
 			t.Errorf("%v, %d attempts, %d events", s.State, len(s.attempts), len(s.events))
 		}
-		synctest.Wait()
+		settled()
 		if got := x.metric("delivery_lease_lost_total"); got != 1 {
 			t.Errorf("%v lost leases were counted", got)
 		}
@@ -388,7 +387,7 @@ func (x *world) raw() *sql.DB {
 // stateOf reads a state past the checksums.
 func (x *world) stateOf(m *pennypost.Message) pennypost.RecipientState {
 	x.t.Helper()
-	synctest.Wait()
+	settled()
 	var state pennypost.RecipientState
 	row := x.raw().QueryRowContext(x.t.Context(), `SELECT state FROM recipients WHERE message_id = $1 AND n = 0`, m.ID[:])
 	if err := row.Scan(&state); err != nil {

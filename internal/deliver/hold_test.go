@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pennypost"
@@ -94,7 +93,7 @@ func TestReleaseKeepsItsPace(t *testing.T) {
 		for range 4 {
 			x.mail(to...)
 		}
-		synctest.Wait()
+		settled()
 		x.suspend("")
 		start := time.Now()
 		n, err := x.d.Release(t.Context(), x.server)
@@ -104,7 +103,7 @@ func TestReleaseKeepsItsPace(t *testing.T) {
 		if d := time.Since(start); d < 3900*time.Millisecond || d > 5*time.Second {
 			t.Errorf("200 mails at 50 a second took %v", d)
 		}
-		synctest.Wait()
+		settled()
 		if got := x.net.Box().Total(); got != 200 {
 			t.Errorf("%d mails arrived", got)
 		}
@@ -122,7 +121,7 @@ func TestReleaseStopsAtASuspension(t *testing.T) {
 			to = append(to, fmt.Sprintf("a%d@a.test", i))
 		}
 		m := x.mail(to...)
-		synctest.Wait()
+		settled()
 		x.suspend("")
 		done := make(chan int)
 		go func() {
@@ -138,7 +137,7 @@ func TestReleaseStopsAtASuspension(t *testing.T) {
 		if n == 0 || n >= 50 {
 			t.Errorf("released %d of 50", n)
 		}
-		synctest.Wait()
+		settled()
 		still := 0
 		for i := range to {
 			if x.story(m, i).State == pennypost.Held {
@@ -157,7 +156,7 @@ func TestDiscard(t *testing.T) {
 		x.run()
 		x.suspend("abuse")
 		m := x.mail("ann@a.test", "bob@a.test")
-		synctest.Wait()
+		settled()
 		n, err := x.d.Discard(t.Context(), x.server)
 		if err != nil || n != 2 {
 			t.Errorf("discarded %d: %v", n, err)

@@ -77,7 +77,7 @@ func (l *line) drop() {
 
 // send hands a message over: on the kept connection if it fits, else on a new
 // one to the first host of the domain that takes it.
-func (l *line) send(ctx context.Context, domain string, e *smtpc.Envelope) talk {
+func (l *line) send(ctx context.Context, domain string, p *parcel) talk {
 	asked := l.d.c.Now()
 	route, err := l.d.c.Finder.Route(ctx, domain)
 	if err != nil {
@@ -85,14 +85,14 @@ func (l *line) send(ctx context.Context, domain string, e *smtpc.Envelope) talk 
 	}
 	took := l.d.c.Now().Sub(asked)
 	if host, ok := l.fits(ctx, route); ok {
-		t := l.say(ctx, host, e)
+		t := l.say(ctx, host, p)
 		if !errors.Is(t.err, smtpc.ErrStale) && !errors.Is(t.err, smtpc.ErrBroken) {
 			return t
 		}
 		l.drop() // catalogue O-036: no attempt
 	}
 	l.hangUp(ctx)
-	t := l.try(ctx, route, e)
+	t := l.try(ctx, route, p)
 	t.phases = append([]pennypost.PhaseTime{{Phase: phaseDNS, Took: took}}, t.phases...)
 	return t
 }
@@ -130,13 +130,13 @@ func (r *round) failed(t *talk) {
 }
 
 // try goes through the hosts until one decides.
-func (l *line) try(ctx context.Context, route *mx.Route, e *smtpc.Envelope) talk {
+func (l *line) try(ctx context.Context, route *mx.Route, p *parcel) talk {
 	r := &round{left: maxAddrs}
 	for _, h := range l.d.c.Finder.Plan(route) {
 		if r.left == 0 || ctx.Err() != nil {
 			break
 		}
-		if t, ok := l.tryHost(ctx, h.Name, r, e); ok {
+		if t, ok := l.tryHost(ctx, h.Name, r, p); ok {
 			t.earlier = r.lines
 			return t
 		}
@@ -149,7 +149,7 @@ func (l *line) try(ctx context.Context, route *mx.Route, e *smtpc.Envelope) talk
 }
 
 // tryHost goes through the addresses of a host; false: none decided.
-func (l *line) tryHost(ctx context.Context, host string, r *round, e *smtpc.Envelope) (talk, bool) {
+func (l *line) tryHost(ctx context.Context, host string, r *round, p *parcel) (talk, bool) {
 	addrs, err := l.d.c.Finder.Addrs(ctx, host)
 	if err != nil {
 		r.failed(&talk{host: host, err: err})
@@ -159,7 +159,7 @@ func (l *line) tryHost(ctx context.Context, host string, r *round, e *smtpc.Enve
 	r.left -= len(addrs)
 	for len(addrs) > 0 {
 		var t talk
-		if t, addrs = l.call(ctx, host, addrs, e); t.decides() {
+		if t, addrs = l.call(ctx, host, addrs, p); t.decides() {
 			return t, true
 		}
 		l.drop()
@@ -170,7 +170,7 @@ func (l *line) tryHost(ctx context.Context, host string, r *round, e *smtpc.Enve
 
 // call connects to a host and sends. It gives the addresses that are left:
 // those that were not talked to.
-func (l *line) call(ctx context.Context, host string, addrs []netip.Addr, e *smtpc.Envelope) (talk, []netip.Addr) {
+func (l *line) call(ctx context.Context, host string, addrs []netip.Addr, p *parcel) (talk, []netip.Addr) {
 	ports := make([]netip.AddrPort, len(addrs))
 	for i, a := range addrs {
 		ports[i] = netip.AddrPortFrom(a, uint16(l.d.c.MXPort)) //nolint:gosec // G115: a port
@@ -190,9 +190,10 @@ func (l *line) call(ctx context.Context, host string, addrs []netip.Addr, e *smt
 		_ = client.Close() // it failed before
 		return talk{host: host, err: err, info: info}, rest
 	}
+	l.d.starved.over()
 	l.client, l.host, l.since = client, host, l.d.c.Now()
 	l.addr, _ = netip.ParseAddr(info.IP) //nolint:errcheck // none fits nothing
-	return l.say(ctx, host, e), rest
+	return l.say(ctx, host, p), rest
 }
 
 // maxConversation is how much of the dialogue is kept with an attempt.
@@ -206,7 +207,11 @@ func (d *Deliverer) smtp() smtpc.Config {
 
 // say sends on the connection at hand to a host, under whose name it may not
 // have been made.
-func (l *line) say(ctx context.Context, host string, e *smtpc.Envelope) talk {
+func (l *line) say(ctx context.Context, host string, p *parcel) talk {
+	e, err := p.ready(ctx)
+	if err != nil {
+		return talk{err: err, host: host, info: l.client.Info()}
+	}
 	l.sent++
 	reply, err := l.client.Send(ctx, e)
 	t := talk{reply: reply, err: err, host: host, info: l.client.Info()}
@@ -223,7 +228,7 @@ func (t *talk) decides() bool {
 	if t.reply != nil {
 		return t.reply.Local || t.reply.Phase != smtpc.PhaseMail || t.reply.Code/100 != 4
 	}
-	if errors.Is(t.err, smtpc.ErrContent) || errors.Is(t.err, smtpc.ErrPath) || errors.Is(t.err, errLease) {
+	if errors.Is(t.err, smtpc.ErrContent) || errors.Is(t.err, smtpc.ErrPath) || errors.Is(t.err, errLease) || errors.Is(t.err, errUnsigned) {
 		return true
 	}
 	switch t.phase() {

@@ -7,8 +7,8 @@ import (
 
 // counters are what deliveries count.
 type counters struct {
-	outcomes, signatures, ambiguous, leaseLost, panics, noteRetries, unrecorded *metrics.Counter
-	delivered                                                                   *metrics.Histogram
+	outcomes, signatures, ambiguous, leaseLost, panics, noteRetries, unrecorded, starved *metrics.Counter
+	delivered                                                                            *metrics.Histogram
 }
 
 func newCounters(m *metrics.Set) counters {
@@ -19,6 +19,7 @@ func newCounters(m *metrics.Set) counters {
 		leaseLost:   m.Counter("delivery_lease_lost", "Results dropped because another session has the recipient."),
 		panics:      m.Counter("delivery_panics", "Attempts that panicked."),
 		noteRetries: m.Counter("delivery_note_retries", "Results that had to be written again."),
+		starved:     m.Counter("delivery_starved", "Pauses in which no connection was made for want of descriptors, ports or memory."),
 		unrecorded:  m.Counter("delivery_unrecorded", "Results that could not be written; the job waits for the next session."),
 		delivered:   m.Histogram("delivery_time", "From acceptance to the server's 250."),
 	}

@@ -17,17 +17,26 @@ import (
 // maxNotes is how many results of one connection may be on their way to the
 // disk while it goes on. Each is a message that is delivered again if the
 // process is killed just then.
-const maxNotes = 4
+const maxNotes = 8
+
+// maxAllNotes is how many results of all connections may be. When results come
+// quicker than the disk takes them, as of many sites that refuse at once, the
+// workers wait, and what is to be tried waits without a goroutine each.
+const maxAllNotes = 512
 
 // noteLater writes a result while the connection takes the next message: the
 // other side does not wait for our disk.
 func (l *line) noteLater(ctx context.Context, w *queue.Worker, k *letter, r *result) {
 	d, notes := l.d, l.notes // the line is made anew with each connection
 	notes <- struct{}{}
+	d.notes <- struct{}{}
 	k.content = nil // it was sent; what waits for the disk need not keep it
 	w.Detach(ctx, func() {
-		defer func() { <-notes }()
-		d.note(ctx, k, r)
+		defer func() {
+			<-d.notes
+			<-notes
+		}()
+		d.noteBy(ctx, d.c.Store.UpdateSoon, k, r)
 	})
 }
 
@@ -35,13 +44,17 @@ func (l *line) noteLater(ctx context.Context, w *queue.Worker, k *letter, r *res
 // the job stays with this session: the message may have been delivered, and is
 // not sent again at once for a fault of ours.
 func (d *Deliverer) note(ctx context.Context, k *letter, r *result) {
+	d.noteBy(ctx, d.c.Store.Update, k, r)
+}
+
+func (d *Deliverer) noteBy(ctx context.Context, update updater, k *letter, r *result) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.met.panics.Add(1)
 			d.ended(ctx, k, r, fmt.Errorf("panic: %v", p))
 		}
 	}()
-	err := d.persist(ctx, func(ctx context.Context, tx *store.Tx) error { return d.write(ctx, tx, k, r) })
+	err := d.persistBy(ctx, update, func(ctx context.Context, tx *store.Tx) error { return d.write(ctx, tx, k, r) })
 	d.ended(ctx, k, r, err)
 }
 
@@ -181,11 +194,18 @@ const (
 // is tried until it succeeds, as long as the lease holds. It tells ErrLeaseLost when somebody else has the
 // job.
 func (d *Deliverer) persist(ctx context.Context, fn func(ctx context.Context, tx *store.Tx) error) error {
+	return d.persistBy(ctx, d.c.Store.Update, fn)
+}
+
+// An updater is Store.Update or Store.UpdateSoon.
+type updater func(ctx context.Context, fn func(tx *store.Tx) error) error
+
+func (d *Deliverer) persistBy(ctx context.Context, update updater, fn func(ctx context.Context, tx *store.Tx) error) error {
 	unended := context.WithoutCancel(ctx)
 	unknown := false
 	var stop time.Time
 	for n, pause := 1, notePause; ; n, pause = n+1, min(2*pause, noteMax) {
-		err := d.c.Store.Update(unended, func(tx *store.Tx) error { return fn(unended, tx) })
+		err := update(unended, func(tx *store.Tx) error { return fn(unended, tx) })
 		switch {
 		case err == nil:
 			return nil

@@ -38,6 +38,7 @@ type result struct {
 	fields    []byte             // signature to keep
 	quiet     bool               // our own fault: explained, but no event
 	ambiguous bool
+	rests     time.Time // until when its mail servers are left alone; zero: they are not
 }
 
 // judge makes a result of what was said.
@@ -166,7 +167,7 @@ func (d *Deliverer) plan(ctx context.Context, k *letter, r *result) {
 	}
 	now, jitter := d.c.Now(), d.c.Rand()
 	n := k.rcpt.Attempts + 1
-	at, ok := next(now, d.end(ctx, k), wait(n, r.verdict, r.ambiguous, jitter))
+	at, ok := next(now, d.end(ctx, k), max(wait(n, r.verdict, r.ambiguous, jitter), r.rests.Sub(now)))
 	if !ok {
 		r.outcome = pennypost.OutcomeExpired
 		return

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pennypost"
@@ -158,7 +157,7 @@ func TestPendingResultsKeepNoContent(t *testing.T) {
 		}
 		x.run()
 		time.Sleep(3 * time.Second)
-		synctest.Wait()
+		settled()
 		n := x.net.Box().Total()
 		before := heap()
 		unlock()

@@ -23,12 +23,10 @@ func (d *Deliverer) signature(ctx context.Context, k *letter) ([]byte, error) {
 	if s.fields != nil && (!k.loaded || madeWith(s.fields, keys)) {
 		return s.fields, nil
 	}
-	select {
-	case d.signing <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := d.signing.enter(ctx); err != nil {
+		return nil, err
 	}
-	defer func() { <-d.signing }()
+	defer d.signing.leave()
 	fields, err := d.signer.Sign(k.content, keys...)
 	if err != nil {
 		return nil, err

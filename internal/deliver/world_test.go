@@ -239,7 +239,7 @@ func (x *world) run() {
 			x.t.Errorf("Run: %v", err)
 		}
 	}
-	synctest.Wait()
+	settled()
 }
 
 func (x *world) update(fn func(ctx context.Context, tx *store.Tx) error) {
@@ -427,7 +427,7 @@ type story struct {
 // happened.
 func (x *world) story(m *pennypost.Message, n int) story {
 	x.t.Helper()
-	synctest.Wait()
+	settled()
 	var s story
 	ctx := x.t.Context()
 	err := x.st.View(ctx, func(tx *store.Tx) error {
@@ -497,7 +497,7 @@ func (x *world) want(m *pennypost.Message, n int, state pennypost.RecipientState
 // got gives the mails that arrived for a recipient.
 func (x *world) got(to string, want int) []fakenet.Mail {
 	x.t.Helper()
-	synctest.Wait()
+	settled()
 	mails := x.net.Box().ByRecipient(to)
 	if len(mails) != want {
 		x.t.Errorf("%d mails arrived for %s, want %d", len(mails), to, want)
@@ -553,4 +553,14 @@ func (x *world) answer(domain string, stage fakenet.Stage, reply string) {
 		}
 		return fakenet.Act{}
 	})
+}
+
+// settled waits until all that can happen now has happened. Results of attempts
+// wait for company on their way to the disk.
+func settled() {
+	for range 3 {
+		synctest.Wait()
+		time.Sleep(10 * time.Millisecond)
+	}
+	synctest.Wait()
 }

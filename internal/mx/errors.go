@@ -90,7 +90,11 @@ type Failure struct { //nolint:errname // as an error it is what a mail server w
 	Code      int    // basic code
 	Enhanced  string // enhanced status code (RFC 3463)
 	Text      string
+	cause     error // why there is no answer; nil when there was one
 }
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.cause }
 
 // Error gives it as a reply.
 func (f *Failure) Error() string { return strconv.Itoa(f.Code) + " " + f.Enhanced + " " + f.Text }
@@ -104,7 +108,7 @@ func noDomain(domain string) *Failure {
 }
 
 func noAnswer(err error) *Failure {
-	return &Failure{Code: 451, Enhanced: "4.4.3", Text: err.Error()}
+	return &Failure{Code: 451, Enhanced: "4.4.3", Text: err.Error(), cause: err}
 }
 
 func clip(s string) string { return s[:min(len(s), 255)] }

@@ -241,7 +241,7 @@ func (r *Resolver) fly(ctx context.Context, q question, f *flight) {
 	switch {
 	case gone && !errors.Is(context.Cause(ctx), errSlow):
 		f.dropped, f.err = true, stopped(ctx, q)
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errBusy), Starved(err): // nobody was asked
 		f.err = q.fail(Temporary, err)
 	case err != nil:
 		f.ans, f.err = r.keepFailure(q, q.fail(Temporary, err), r.conf.Now())

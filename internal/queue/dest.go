@@ -162,9 +162,15 @@ func (q *Queue) release(d *dest, kept int64) {
 // maxDests is how many idle dests are remembered for the sake of their lanes.
 const maxDests = 10_000
 
+// maxGroups is how many groups stay in memory of which nothing else is. Of the
+// others only what is needed is remembered (faint).
+const maxGroups = 5_000
+
 // sweep forgets dests, groups and lanes that nothing goes on with.
 func (q *Queue) sweep() {
 	now := q.c.Now()
+	q.pace.forget(now)
+	q.sweepFaint(now)
 	surplus := len(q.dests) - maxDests
 	for name, d := range q.dests {
 		if d.held > 0 || d.looking || d.wanting || d.parked {
@@ -175,11 +181,11 @@ func (q *Queue) sweep() {
 			surplus--
 		}
 	}
-	for name, g := range q.groups {
-		if g.forgettable(now) {
-			g.gone = true
-			g.lane.groups--
-			delete(q.groups, name)
+	surplus = len(q.groups) - maxGroups
+	for _, g := range q.groups {
+		if g.forgettable(now) || surplus > 0 && g.idle() {
+			q.fade(g)
+			surplus--
 		}
 	}
 	for name, l := range q.lanes {

@@ -15,8 +15,8 @@ const dueStep = 100 * time.Millisecond
 // An alarm is a time at which a dest has a job due, or a group has rested.
 type alarm struct {
 	at    time.Time
-	dest  string
-	group *group
+	dest  string    // "": it is for a group
+	group groupName // not the group itself, which may be forgotten before
 }
 
 type alarms []alarm
@@ -60,7 +60,7 @@ func (h *dueHeap) add(dest string, at time.Time) {
 }
 
 // addGroup notes when a group has rested.
-func (h *dueHeap) addGroup(g *group, at time.Time) { heap.Push(&h.list, alarm{at: at, group: g}) }
+func (h *dueHeap) addGroup(g *group, at time.Time) { heap.Push(&h.list, alarm{at: at, group: g.name}) }
 
 // pop gives an alarm that is due.
 func (h *dueHeap) pop(now time.Time) (alarm, bool) {
@@ -68,7 +68,7 @@ func (h *dueHeap) pop(now time.Time) (alarm, bool) {
 		return alarm{}, false
 	}
 	a := heap.Pop(&h.list).(alarm) // see Push
-	if a.group == nil {
+	if a.dest != "" {
 		delete(h.seen, dueKey{a.at.UnixNano(), a.dest})
 	}
 	return a, true

@@ -128,9 +128,9 @@ func (q *Queue) ring(now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for a, ok := q.due.pop(now); ok; a, ok = q.due.pop(now) {
-		if a.group != nil {
-			if !a.group.gone {
-				q.unparkSome(a.group)
+		if a.dest == "" {
+			if g := q.groups[a.group]; g != nil {
+				q.unparkSome(g)
 			}
 			continue
 		}
@@ -263,7 +263,7 @@ func (f *feeder) claim(ctx context.Context) error {
 		if len(claims) == 0 {
 			return nil
 		}
-		err := f.q.c.Store.Update(ctx, func(tx *store.Tx) error {
+		err := f.q.c.Store.UpdateSoon(ctx, func(tx *store.Tx) error {
 			for i := range claims {
 				c := &claims[i]
 				var err error
@@ -401,7 +401,7 @@ func (q *Queue) freeJobs(ctx context.Context, back []handBack, delays map[string
 	for i := range back {
 		ids[i] = back[i].id
 	}
-	return q.c.Store.Update(ctx, func(tx *store.Tx) error {
+	return q.c.Store.UpdateSoon(ctx, func(tx *store.Tx) error {
 		if len(ids) > 0 {
 			if err := tx.FreeJobs(ctx, ids); err != nil {
 				return err

@@ -34,6 +34,7 @@ func (q *Queue) group(name groupName) *group {
 		g = &group{name: name, lane: q.lane(name.lane)}
 		g.lane.groups++
 		q.groups[name] = g
+		g.recollect(q)
 	}
 	return g
 }
@@ -50,11 +51,16 @@ func (g *group) probing() bool { return g.fails > 0 && (g.probe != nil || g.pend
 // while it works, few before, and none while one hangs.
 func (g *group) admits() bool { return g.stalled == 0 && (g.proven || g.admitted < startLimit) }
 
-// forgettable tells whether nothing goes on in the group. One that failed is
-// remembered for a while, so that its next rest is a longer one.
+// forgettable tells whether the group is no longer of interest. One that failed
+// is remembered for a while, so that its next rest is a longer one.
 func (g *group) forgettable(now time.Time) bool {
-	return g.pending() == 0 && len(g.parked) == 0 && g.probe == nil && !g.full && !now.Before(g.restTo) &&
+	return g.idle() && !now.Before(g.restTo) &&
 		(g.fails == 0 || now.Sub(g.restTo) > time.Hour) && now.Sub(g.lastGood) > time.Minute
+}
+
+// idle tells whether nothing goes on in the group.
+func (g *group) idle() bool {
+	return g.pending() == 0 && len(g.parked) == 0 && g.probe == nil && !g.full
 }
 
 // push admits a task, or lets it wait for that.

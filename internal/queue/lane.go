@@ -47,8 +47,40 @@ func (q *Queue) lane(name string) *lane {
 type class struct {
 	priority pennypost.Priority
 	again    bool
-	tenants  map[pennypost.ServerID]*line
-	ring     []*line // those with tasks; the first is next
+	ring     []*line                      // those with tasks; the first is next
+	tenants  map[pennypost.ServerID]*line // the same by tenant, once they are many
+}
+
+// fewTenants are found quickly enough in the ring; most lanes never have more.
+const fewTenants = 8
+
+// line gives the line of a tenant, or nil.
+func (c *class) line(tenant pennypost.ServerID) *line {
+	if c.tenants != nil {
+		return c.tenants[tenant]
+	}
+	for _, n := range c.ring {
+		if n.tenant == tenant {
+			return n
+		}
+	}
+	return nil
+}
+
+// newLine puts a line for a tenant at the end of the ring.
+func (c *class) newLine(tenant pennypost.ServerID) *line {
+	n := &line{tenant: tenant}
+	c.ring = append(c.ring, n)
+	if c.tenants == nil && len(c.ring) > fewTenants {
+		c.tenants = make(map[pennypost.ServerID]*line, 2*fewTenants)
+		for _, o := range c.ring {
+			c.tenants[o.tenant] = o
+		}
+	}
+	if c.tenants != nil {
+		c.tenants[tenant] = n
+	}
+	return n
 }
 
 // A line is a tenant's tasks in order of arrival.
@@ -78,13 +110,9 @@ func (n *line) pop() *Task {
 // add puts a task at the end of its tenant's line, or at the head.
 func (l *lane) add(t *Task, front bool) {
 	c := l.class(t.Job.Priority, t.Job.Attempt > 0)
-	n := c.tenants[t.Job.Tenant]
+	n := c.line(t.Job.Tenant)
 	if n == nil {
-		n = &line{tenant: t.Job.Tenant}
-		c.tenants[t.Job.Tenant] = n
-	}
-	if n.len() == 0 {
-		c.ring = append(c.ring, n)
+		n = c.newLine(t.Job.Tenant)
 	}
 	if front {
 		n.tasks = slices.Insert(n.tasks, n.next, t)
@@ -108,7 +136,7 @@ func (l *lane) class(p pennypost.Priority, again bool) *class {
 		return 0
 	})
 	if !found {
-		c := &class{priority: p, again: again, tenants: make(map[pennypost.ServerID]*line)}
+		c := &class{priority: p, again: again}
 		l.classes = slices.Insert(l.classes, i, c)
 	}
 	return l.classes[i]
@@ -118,7 +146,7 @@ func (l *lane) class(p pennypost.Priority, again bool) *class {
 func (l *lane) waitingOf(tenant pennypost.ServerID) int {
 	sum := 0
 	for _, c := range l.classes {
-		if n := c.tenants[tenant]; n != nil {
+		if n := c.line(tenant); n != nil {
 			sum += n.len()
 		}
 	}
@@ -161,7 +189,7 @@ func (c *class) take() *Task {
 	}
 	c.ring[len(c.ring)-1] = nil
 	c.ring = c.ring[:len(c.ring)-1]
-	delete(c.tenants, n.tenant)
+	delete(c.tenants, n.tenant) // of nil: nothing
 	return t
 }
 

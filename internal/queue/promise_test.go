@@ -103,3 +103,37 @@ func TestDestsThatWaitForALookUpAreBounded(t *testing.T) {
 		x.wantTried("last.example", 1)
 	})
 }
+
+// The memory does not grow with the number of sites that are dead.
+func TestRestingGroupsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newWorld(t, Config{}, func(x *world) deed { return x.finish })
+		x.q.mu.Lock()
+		defer x.q.mu.Unlock()
+		for i := range maxGroups + 5_000 {
+			d := x.q.dest(fmt.Sprint(i, ".example"))
+			d.group = x.q.group(groupName{d.name, d.name})
+			d.group.fails, d.group.restTo, d.until = 1, time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+		}
+		x.q.sweep()
+		if n := len(x.q.groups); n != maxGroups {
+			t.Errorf("%d groups are remembered, want %d", n, maxGroups)
+		}
+		if n := len(x.q.lanes); n > maxGroups {
+			t.Errorf("%d lanes are left of %d groups", n, len(x.q.groups))
+		}
+		// What they are needed for is not forgotten.
+		for i := range maxGroups + 5_000 {
+			name := fmt.Sprint(i, ".example")
+			if g := x.q.group(groupName{name, name}); g.fails != 1 || !g.resting(x.q) {
+				t.Fatalf("group %d: %d failures, rests until %v", i, g.fails, g.restTo)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		x.q.sweep()
+		x.q.sweep()
+		if n, m := len(x.q.groups), len(x.q.faint); n+m != 0 {
+			t.Errorf("%d groups and what is left of %d are remembered after hours", n, m)
+		}
+	})
+}

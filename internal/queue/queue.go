@@ -28,8 +28,8 @@ type Config struct {
 
 	Workers int   // of all lanes; 0: 512
 	PerLane int   // of one lane; 0: 20
-	Memory  int   // tasks in memory; 0: 50,000
-	Bytes   int64 // of their payloads; 0: 64 MiB
+	Memory  int   // tasks in memory; 0: 25,000
+	Bytes   int64 // of their payloads; 0: 32 MiB
 	PerDest int   // tasks in memory of one dest; 0: 10,000
 	Lookups int   // calls of Lane at once; 0: 64
 
@@ -40,6 +40,9 @@ type Config struct {
 	// Rest is how long a group rests after its n-th failure in a row; nil: 1,
 	// 2, 4, 8, then 15 minutes, give or take a tenth.
 	Rest func(n int) time.Duration
+	// Probes is how many groups that have failed are tried again in a second;
+	// 0: 100. When there are more, they rest longer.
+	Probes int
 
 	Now     func() time.Time
 	Rand    func() float64 // in [0, 1)
@@ -51,10 +54,11 @@ func (c *Config) fill() {
 	set(&c.Kind, pennypost.JobDeliver)
 	set(&c.Workers, 512)
 	set(&c.PerLane, 20)
-	set(&c.Memory, 50_000)
-	set(&c.Bytes, 64<<20)
+	set(&c.Memory, 25_000)
+	set(&c.Bytes, 32<<20)
 	set(&c.PerDest, 10_000)
 	set(&c.Lookups, 64)
+	set(&c.Probes, 100)
 	set(&c.ScanEvery, 2*time.Second)
 	set(&c.SweepEvery, 10*time.Second)
 	set(&c.StallAfter, 30*time.Second)
@@ -125,7 +129,9 @@ type Queue struct {
 	dests   map[string]*dest
 	lanes   map[string]*lane
 	groups  map[groupName]*group
-	tasks   int // in memory, with places and jobs being claimed
+	faint   map[groupName]faint
+	thinned time.Time // when thin swept
+	tasks   int       // in memory, with places and jobs being claimed
 	bytes   int64
 	placed  int            // places that were neither offered nor cancelled
 	placing map[holder]int // these by dest and tenant
@@ -133,6 +139,7 @@ type Queue struct {
 
 	want   []*dest // a claim is due, first come, first served
 	due    dueHeap
+	pace   pace
 	back   []handBack // to be freed in the store
 	delays map[string]time.Time
 
@@ -162,8 +169,10 @@ func New(c Config) *Queue {
 		placing: make(map[holder]int),
 		lanes:   make(map[string]*lane),
 		groups:  make(map[groupName]*group),
+		faint:   make(map[groupName]faint),
 		settled: make(chan struct{}),
 		due:     newDueHeap(maxDue),
+		pace:    newPace(c.Probes),
 		delays:  make(map[string]time.Time),
 		workers: make(map[*Worker]struct{}),
 		idle:    list.New(),

@@ -58,30 +58,31 @@ func (l *lane) shrink(limit int, now time.Time) {
 
 // Fail tells that nothing of the task's group could be reached, by a try that
 // began at a time. If others succeeded since then only this worker was too
-// many: the lane shrinks and the answer is false. Otherwise the group rests,
-// and until it has succeeded once it has one task at a time.
-func (w *Worker) Fail(began time.Time) (rests bool) {
+// many: the lane shrinks and the answer is the zero time. Otherwise the group
+// rests until the time that it gives, and until it has succeeded once it has
+// one task at a time.
+func (w *Worker) Fail(began time.Time) (rests time.Time) {
 	q, l := w.q, w.lane
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.c.Now()
 	if w.task == nil {
-		return true
+		return now
 	}
 	g := w.task.group
 	if g.lastGood.After(began) && l.workers > 1 {
 		l.shrink(max(1, min(l.limit, l.workers-1)), now)
-		return false
+		return time.Time{}
 	}
 	if g.resting(q) {
-		return true
+		return g.restTo
 	}
 	if !l.lastGood.After(began) {
 		l.limit, l.score = min(l.limit, startLimit), 0
 	}
 	g.fails++
-	q.rest(g, now.Add(q.c.Rest(g.fails)))
-	return true
+	q.rest(g, q.pace.slot(now.Add(q.c.Rest(g.fails))))
+	return g.restTo
 }
 
 // Failing tells whether the group of the worker's task has failed and not
@@ -109,6 +110,7 @@ func (q *Queue) rest(g *group, until time.Time) {
 	q.met.rests.Add(1)
 	q.clear(g, true)
 	q.due.addGroup(g, until)
+	q.thin(q.c.Now())
 	q.nudge()
 }
 

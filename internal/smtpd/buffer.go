@@ -14,13 +14,27 @@ const (
 	firstBuffer = 16 << 10
 	keepBuffer  = 256 << 10 // larger ones are left to the collector
 	overshoot   = 4         // times the limit that is read and thrown away
+	smallMost   = 64 << 10  // octets of a message that is small
 )
 
 // budget is a number of octets that may still be taken.
-type budget struct{ atomic.Int64 }
+type budget struct {
+	atomic.Int64
+	small int64 // of these, not for large messages
+}
 
-func (b *budget) take(n int64) bool {
-	if b.Add(-n) >= 0 {
+// set makes it a budget of n octets.
+func (b *budget) set(n int64) {
+	b.Store(n)
+	b.small = n / 8
+}
+
+func (b *budget) take(n int64, large bool) bool {
+	least := int64(0)
+	if large {
+		least = b.small
+	}
+	if b.Add(-n) >= least {
 		return true
 	}
 	b.Add(n)
@@ -31,16 +45,23 @@ func (b *budget) take(n int64) bool {
 // Strangers together get a quarter of it and one address half, so that slow
 // large messages of some leave room for those of others; but always enough for
 // one message.
+//
+// A message grows as it comes, since who announces a size need not send it. When
+// many large ones have taken all there is, each would wait for the others: one
+// at a time may then go beyond, so that it comes to an end and gives back what
+// it has. The rest wait without reading, which makes their senders wait.
 type memory struct {
 	all, strangers budget
 	perAddress     int64
 	pool           sync.Pool
+	beyond         chan struct{} // one token
 }
 
 func (m *memory) init(lim *Limits) {
-	m.all.Store(lim.Memory)
-	m.strangers.Store(max(lim.Memory/4, lim.Size))
+	m.all.set(lim.Memory)
+	m.strangers.set(max(lim.Memory/4, lim.Size))
 	m.perAddress = max(lim.Memory/2, lim.Size)
+	m.beyond = make(chan struct{}, 1)
 }
 
 // budgets are those that one message is charged to.
@@ -53,9 +74,9 @@ func (m *memory) budgets(p *place, authenticated bool) budgets {
 	return budgets{&m.all, &p.memory, &m.strangers}
 }
 
-func (bs *budgets) take(n int64) bool {
+func (bs *budgets) take(n int64, large bool) bool {
 	for i, b := range bs {
-		if b != nil && !b.take(n) {
+		if b != nil && !b.take(n, large) {
 			for _, taken := range bs[:i] {
 				taken.Add(n)
 			}
@@ -91,12 +112,17 @@ type buffer struct {
 	b     []byte
 	limit int64
 	seen  int64 // octets that came
+	taken int64 // octets of from
 	short bool  // there was no memory
+
+	wait   func(try func() bool) bool // until try succeeds; nil: it does not
+	beyond chan struct{}              // of memory
+	last   bool                       // it has the token
 }
 
 func (m *memory) buffer(from budgets, limit int64) *buffer {
-	b := &buffer{pool: &m.pool, from: from, limit: limit}
-	if !b.from.take(firstBuffer) {
+	b := &buffer{pool: &m.pool, from: from, limit: limit, beyond: m.beyond}
+	if !b.take(firstBuffer) {
 		b.short = true
 		return b
 	}
@@ -106,7 +132,7 @@ func (m *memory) buffer(from budgets, limit int64) *buffer {
 		return b
 	}
 	b.b = (*p)[:0]
-	if extra := int64(cap(b.b)) - firstBuffer; extra > 0 && !b.from.take(extra) {
+	if extra := int64(cap(b.b)) - firstBuffer; extra > 0 && !b.take(extra) {
 		b.b = b.b[:0:firstBuffer]
 	}
 	return b
@@ -130,13 +156,36 @@ func (b *buffer) grow(need int) bool {
 		size = most
 	}
 	size = max(size, need)
-	if !b.from.take(int64(size - cap(b.b))) {
+	more := int64(size - cap(b.b))
+	if !b.take(more) && (b.wait == nil || !b.wait(func() bool { return b.take(more) || b.goBeyond() })) {
 		return false
 	}
 	n := make([]byte, len(b.b), size)
 	copy(n, b.b)
 	b.b = n
 	return true
+}
+
+// take charges octets, unless the buffer need not ask any more.
+func (b *buffer) take(n int64) bool {
+	if b.last {
+		return true
+	}
+	if !b.from.take(n, b.taken+n > smallMost) {
+		return false
+	}
+	b.taken += n
+	return true
+}
+
+// goBeyond tries to become the one that need not ask.
+func (b *buffer) goBeyond() bool {
+	select {
+	case b.beyond <- struct{}{}:
+		b.last = true
+	default:
+	}
+	return b.last
 }
 
 func (b *buffer) tooLarge() bool { return b.seen > b.limit }
@@ -148,7 +197,12 @@ func (b *buffer) free() {
 	if b == nil || b.b == nil {
 		return
 	}
-	b.from.give(int64(cap(b.b)))
+	b.from.give(b.taken)
+	b.taken = 0
+	if b.last {
+		<-b.beyond
+		b.last = false
+	}
 	if cap(b.b) <= keepBuffer {
 		p := b.b[:0]
 		b.pool.Put(&p)

@@ -32,12 +32,18 @@ type Config struct {
 	Authenticate func(ctx context.Context, user, password string, ip netip.Addr) (pennypost.Caller, error)
 	// MailAllowed is asked at MAIL; a *pennypost.Error refuses. Nil allows.
 	MailAllowed func(ctx context.Context, c pennypost.Caller) error
+	// Open is asked at MAIL and DATA, before a message is sent to us; an error
+	// refuses it for now. Nil: mail is always taken.
+	Open func(ctx context.Context) error
 	// Revoked gives a channel that is closed once the token was revoked, also
 	// when that was before the call. Nil: none ever is.
 	Revoked func(token pennypost.TokenID) <-chan struct{}
 	// Accept stores a message; when it returns without error the message is on
 	// stable storage. It must not keep the message's octets.
 	Accept func(ctx context.Context, c pennypost.Caller, r *submit.Raw) (*submit.Accepted, error)
+	// Expect is told of a message that is on its way to Accept, as submit.Door's;
+	// what it gives is called when the message is in. Nil: nobody wants to know.
+	Expect func() (met func())
 	// Inbound takes mail addressed to us. Nil: none is.
 	Inbound Inbound
 
@@ -81,6 +87,7 @@ type Limits struct {
 	Session    time.Duration // since the start or the last accepted message [30 min]
 	RateWindow time.Duration // in which RateOctets of a message must come [30 s]
 	RateOctets int           // [1024]
+	Patience   time.Duration // for memory to take the rest of a message, after AUTH [5 s]
 	Write      time.Duration // for the peer to take our replies [60 s]
 	Accept     time.Duration // for storing a message [60 s]
 	Grace      time.Duration // for transactions when the server stops [10 s]
@@ -106,6 +113,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.Session, 30*time.Minute)
 	or(&l.RateWindow, 30*time.Second)
 	or(&l.RateOctets, 1024)
+	or(&l.Patience, 5*time.Second)
 	or(&l.Write, time.Minute)
 	or(&l.Accept, time.Minute)
 	or(&l.Grace, 10*time.Second)

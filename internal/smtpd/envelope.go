@@ -22,7 +22,16 @@ type transaction struct {
 	surplus []eml.Mailbox
 	refused bool // a recipient was
 	body    *buffer
-	spoilt  reply // an earlier BDAT was refused with it
+	spoilt  reply  // an earlier BDAT was refused with it
+	met     func() // nil: the message is not expected
+}
+
+// arrived ends the expectation of the message.
+func (t *transaction) arrived() {
+	if t.met != nil {
+		t.met()
+		t.met = nil
+	}
 }
 
 // midBDAT: a part of the message is in.
@@ -35,6 +44,7 @@ const maxAsked = 2000
 // reset ends the transaction, whatever ended it.
 func (s *session) reset() {
 	s.tx.body.free()
+	s.tx.arrived()
 	s.tx = transaction{}
 	s.busy = false
 }
@@ -65,16 +75,37 @@ func (s *session) doMail(ctx context.Context, arg string) error {
 	if p.size > s.lim.Size {
 		return s.idle(replyTooLarge)
 	}
+	if r := s.shut(ctx); r != "" {
+		return s.idle(r)
+	}
 	if r := s.mayMail(ctx); r != "" {
 		return s.idle(r)
 	}
 	// Refused early, before the client sends it all: RFC 1870 §6.1.
 	if from := s.c.srv.mem.budgets(s.c.place, s.authed); !from.room(max(p.size, firstBuffer)) {
-		return s.idle(replyNoMemory)
+		return s.noMemory(ctx)
 	}
 	s.tx = transaction{begun: true, from: path, utf8: p.utf8}
+	if expect := s.c.srv.cfg.Expect; expect != nil && s.authed {
+		s.tx.met = expect()
+	}
 	s.send(replySender)
 	return nil
+}
+
+// shut says why no message is taken now, "" when it is. It is no fault of the
+// client's and says so: 4yz (RFC 5321 §4.2.1).
+func (s *session) shut(ctx context.Context) reply {
+	open := s.c.srv.cfg.Open
+	if open == nil {
+		return ""
+	}
+	err := open(ctx)
+	if err == nil {
+		return ""
+	}
+	r, _ := refusal(err)
+	return r
 }
 
 // mayMail asks whether the caller may send at all.

@@ -201,7 +201,7 @@ func TestS049Crowded(t *testing.T) {
 // The memory for messages is shared: strangers and single addresses cannot
 // have all of it, and what does not fit comes again (S-090).
 func TestMemory(t *testing.T) {
-	w := start(t, loopback, limits(func(l *Limits) { l.Memory, l.Size = 10<<20, 2<<20 }))
+	w := start(t, loopback, limits(func(l *Limits) { l.Memory, l.Size, l.Patience = 10<<20, 2<<20, 50*time.Millisecond }))
 	fill := strings.Repeat(strings.Repeat("x", 998)+"\r\n", 1900)
 	hold := func(p *peer, to string) {
 		t.Helper()
@@ -219,6 +219,7 @@ func TestMemory(t *testing.T) {
 	one := func() *peer { return w.talk(w.submission.from("127.0.0.1")).hello().login() }
 	hold(one(), "to@client.example")
 	hold(one(), "to@client.example")
+	hold(one(), "to@client.example") // the one that may go beyond
 	p := one()
 	p.say("MAIL FROM:<a@b.example> SIZE=1500000", replyNoMemory) // the address has had its half
 	p.enter("to@client.example")

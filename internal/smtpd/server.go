@@ -28,6 +28,7 @@ type Server struct {
 	tls, tls25 *tls.Config
 
 	grace atomic.Int64 // Unix µs when the grace time ends
+	said  atomic.Int64 // Unix µs when it was last logged that there is no memory
 	open  atomic.Int64 // connections
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -175,7 +176,7 @@ func (s *Server) add(c *conn) bool {
 	}
 	if p == nil {
 		p = &place{}
-		p.memory.Store(s.mem.perAddress)
+		p.memory.set(s.mem.perAddress)
 		s.from[prefix] = p
 	}
 	p.conns++

@@ -13,6 +13,7 @@ type stats struct {
 	replies     *metrics.Counter
 	messages    *metrics.Counter
 	panics      *metrics.Counter
+	noMemory    *metrics.Counter
 	accept      *metrics.Histogram
 }
 
@@ -23,6 +24,7 @@ func newStats(m *metrics.Set, open *atomic.Int64) *stats {
 		auth:        m.Counter("smtp_auth", "Logins over SMTP: ok, failed, throttled, fault.", "result"),
 		replies:     m.Counter("smtp_replies", "SMTP replies by first digit.", "class"),
 		panics:      m.Counter("smtp_panics", "SMTP sessions that ended by a fault of the program."),
+		noMemory:    m.Counter("smtp_no_memory", "Messages refused since those on their way in had taken all memory for them."),
 		messages:    m.Counter("smtp_messages", "Messages by way (submission, inbound) and result (accepted, refused, fault).", "way", "result"),
 		accept:      m.Histogram("smtp_accept", "Time from the end of a message to our reply.", "way"),
 	}

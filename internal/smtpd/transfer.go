@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"pennypost"
 	"pennypost/internal/inbound"
@@ -38,6 +39,45 @@ func (s *session) notNow(r reply) error {
 func (s *session) newBody() {
 	mem := &s.c.srv.mem
 	s.tx.body = mem.buffer(mem.budgets(s.c.place, s.authed), s.lim.Size)
+	if s.authed {
+		s.tx.body.wait = s.forMemory
+	}
+}
+
+// lookForMemory is how often who waits for memory tries again.
+const lookForMemory = 20 * time.Millisecond
+
+// beyondWithin is how long the message may take that goes beyond the memory.
+const beyondWithin = time.Minute
+
+// noMemory refuses a message for want of memory. That it happens is logged now
+// and then, not each time.
+func (s *session) noMemory(ctx context.Context) error {
+	const every = 30 * time.Second
+	srv := s.c.srv
+	srv.stats.noMemory.Add(1)
+	now, said := s.now().UnixMicro(), srv.said.Load()
+	if now-said >= every.Microseconds() && srv.said.CompareAndSwap(said, now) {
+		srv.log.WarnContext(ctx, "mail is refused for now: messages on their way in have taken all memory for them", "octets", s.lim.Memory)
+	}
+	return s.idle(replyNoMemory)
+}
+
+// forMemory waits until there is memory for the rest of a message. The peer is
+// not to blame for the time.
+func (s *session) forMemory(try func() bool) bool {
+	for end := s.now().Add(s.lim.Patience); ; time.Sleep(lookForMemory) {
+		ok := try()
+		if !ok && s.ended() == nil && s.now().Before(end) {
+			continue
+		}
+		s.from = s.now()
+		// Who goes beyond the memory keeps all others from it.
+		if soon := s.from.Add(beyondWithin); s.tx.body.last && soon.Before(s.hard) {
+			s.hard = soon
+		}
+		return ok
+	}
 }
 
 func (s *session) doData(ctx context.Context, arg string) error {
@@ -50,9 +90,13 @@ func (s *session) doData(ctx context.Context, arg string) error {
 	if r := s.noMessage(); r != "" {
 		return s.notNow(r)
 	}
+	if r := s.shut(ctx); r != "" {
+		s.reset()
+		return s.idle(r)
+	}
 	if s.newBody(); s.tx.body.short {
 		s.reset()
-		return s.idle(replyNoMemory)
+		return s.noMemory(ctx)
 	}
 	s.write("3", append(append(s.text[:0], replyData...), "\r\n"...))
 	if err := s.readData(s.tx.body); err != nil {
@@ -99,6 +143,10 @@ func (s *session) doBDAT(ctx context.Context, arg string) error {
 	}
 	if s.tx.body == nil {
 		s.newBody()
+		if r := s.shut(ctx); r != "" {
+			s.tx.spoilt = r
+			s.tx.body.free()
+		}
 	}
 	if err := s.readChunk(n, s.tx.body); err != nil {
 		return s.lost(err)
@@ -151,6 +199,9 @@ func (s *session) finish(ctx context.Context) error {
 		if r == replyBareAny {
 			return s.close(r)
 		}
+		if r == replyNoMemory {
+			return s.noMemory(ctx)
+		}
 		return s.idle(r)
 	}
 	begin := s.now()
@@ -193,8 +244,14 @@ func (s *session) logRefused(ctx context.Context, r reply, ours bool, err error)
 func (s *session) store(ctx context.Context) (pennypost.MessageID, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.lim.Accept)
 	defer cancel()
+	s.tx.arrived()
 	srv := s.c.srv
 	if !s.authed {
+		if srv.cfg.Open != nil { // Accept asks for itself
+			if err := srv.cfg.Open(ctx); err != nil {
+				return pennypost.MessageID{}, err
+			}
+		}
 		return srv.cfg.Inbound.Store(ctx, &inbound.Mail{
 			From: s.tx.from, Recipients: s.tx.rcpts, Data: s.tx.body.b,
 			Helo: s.helo, IP: s.c.ip.String(), TLS: s.tls != nil,

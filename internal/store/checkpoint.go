@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -27,8 +28,8 @@ const (
 	lookEvery = 1 << 10   // pages
 	copyFrom  = 4 << 10   // pages that are not copied yet from which it copies
 	renewFrom = 16 << 10  // pages in the log from which it is to begin anew: 64 MiB
-	nearlyAll = copyFrom  // pages that the committer may copy: some milliseconds
-	maxPasses = 4         // passes before the committer copies whatever is left
+	nearlyAll = 512       // pages that the committer may copy: a few milliseconds
+	maxPasses = 8         // passes before the committer copies whatever is left
 	logKeep   = 128 << 20 // octets to which the log's file is cut when it begins anew
 )
 
@@ -72,9 +73,12 @@ func (c *checkpointer) run() {
 }
 
 // failed tells of a log that could not be copied. After a fault of the disk that
-// is final, as in commit: a second sync that succeeds would prove nothing.
+// is final, as in commit: a second sync that succeeds would prove nothing. A
+// full disk passes: the pages stay in the log (unixWrite gives SQLITE_FULL for
+// ENOSPC), and what cannot be had of the index is no fault of a sync.
 func (c *checkpointer) failed(err error) {
-	if code, cause := liteCause(err); code == sqlite3.SQLITE_IOERR {
+	code, cause := liteCause(err)
+	if code == sqlite3.SQLITE_IOERR && !isIndexFault(err) || errors.Is(err, errBehindSync) {
 		c.s.fail(cause)
 		return
 	}
@@ -89,7 +93,7 @@ func (c *checkpointer) look() error {
 	// A pass copies what was there when it began; meanwhile the log grows by
 	// what little is written in the time of a pass.
 	for range maxPasses {
-		if log, copied, err = checkpoint(c.conn, "PASSIVE"); err != nil || log < renewFrom {
+		if log, copied, err = c.copy(c.conn); err != nil || log < renewFrom {
 			return err
 		}
 		if log-copied < nearlyAll {
@@ -105,13 +109,24 @@ func (c *checkpointer) renew() error {
 	copied := make(chan error, 1)
 	select {
 	case c.turn <- func(conn *liteConn) {
-		_, _, err := checkpoint(conn, "PASSIVE")
+		_, _, err := c.copy(conn)
+		if errors.Is(err, errBehindSync) {
+			c.s.fail(err) // before the next transaction begins the log anew
+		}
 		copied <- err
 	}:
 		return <-copied
 	case <-c.stop:
 		return nil
 	}
+}
+
+// copy copies as much of the log as it can.
+func (c *checkpointer) copy(conn *liteConn) (log, copied int, err error) {
+	if log, copied, err = checkpoint(conn, "PASSIVE"); err == nil {
+		err = c.s.confirm()
+	}
+	return log, copied, err
 }
 
 // checkpoint copies as much of the log as it can without waiting for anybody

@@ -400,11 +400,16 @@ func TestTransactionEnds(t *testing.T) {
 // once per process and file.
 func logFiles(t *testing.T, dir string) []int {
 	t.Helper()
+	return openFiles(dir + "/pennypost.db-wal")
+}
+
+// openFiles gives the descriptors of a file that this process has.
+func openFiles(name string) []int {
 	var found []int
 	for fd := 3; fd < 256; fd++ {
 		buf := make([]byte, 512)
 		n, err := syscall.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd), buf)
-		if err == nil && string(buf[:n]) == dir+"/pennypost.db-wal" {
+		if err == nil && string(buf[:n]) == name {
 			found = append(found, fd)
 		}
 	}
@@ -474,11 +479,20 @@ func final(t *testing.T, st *store.Store) {
 	if err := st.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Ping gives %v", err)
 	}
+	// What can still be read may never have reached the disk.
+	err = st.View(t.Context(), func(*store.Tx) error {
+		called.Store(true)
+		return nil
+	})
+	if !errors.Is(err, store.ErrUnavailable) || called.Load() {
+		t.Errorf("a look after the failure: %v, ran %v", err, called.Load())
+	}
 }
 
 // Any other failure of COMMIT that leaves the outcome open is final too.
 func TestCommitFails(t *testing.T) {
-	st, err := store.Open(t.Context(), storetest.Config(t, storetest.SQLite))
+	c := storetest.Config(t, storetest.SQLite)
+	st, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -493,10 +507,14 @@ func TestCommitFails(t *testing.T) {
 			t.Errorf("closure %d: %v, want ErrUnknown", i, err)
 		}
 	}
+	final(t, st)
+	if err := st.Close(); err != nil {
+		t.Logf("close: %v", err)
+	}
+	st = storetest.OpenConfig(t, c)
 	if hasMeta(t, st, "one") || hasMeta(t, st, "two") {
 		t.Error("a row of the failed transaction is there")
 	}
-	final(t, st)
 }
 
 // A full disk fails all that share the transaction, and passes.

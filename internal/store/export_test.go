@@ -119,3 +119,10 @@ func (s *Store) Abandon() (err error) {
 	s.closing.Do(func() { err = s.shut() })
 	return err
 }
+
+// What UpdateSoon and Expect go by.
+const (
+	SoonMost      = soonMost
+	CompanyOf     = companyOf
+	CompanyWindow = companyWindow
+)

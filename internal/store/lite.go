@@ -18,6 +18,7 @@ import (
 type lite struct {
 	s       *Store
 	lock    *os.File
+	index   *os.File // the index of the log, held open; see holdWALIndex
 	path    string
 	commits *committer
 	readers chan *liteConn // those that are free; nil entries are not opened yet
@@ -35,7 +36,10 @@ func openLite(ctx context.Context, s *Store, c *Config) (_ *lite, err error) {
 	if l.lock, err = lockDir(c.Dir); err != nil {
 		return nil, err
 	}
-	if err := l.start(ctx, c); err != nil {
+	if err = checkRoom(c.Dir); err == nil {
+		err = l.start(ctx, c)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.lock.Close())
 	}
 	return l, nil
@@ -50,9 +54,12 @@ func (l *lite) start(ctx context.Context, c *Config) error {
 		return err
 	}
 	writer.deaf = true
+	if l.index, err = holdWALIndex(l.path + "-shm"); err != nil {
+		return errors.Join(err, writer.close())
+	}
 	check, err := dialLite(ctx, l.dsn(true))
 	if err != nil {
-		return errors.Join(err, writer.close())
+		return errors.Join(err, writer.close(), l.closeIndex())
 	}
 	n := maxBrowse + max(4, 2*runtime.GOMAXPROCS(0))
 	l.readers = make(chan *liteConn, n)
@@ -117,8 +124,13 @@ func cacheKiB(write bool) int {
 	return 4 << 10
 }
 
-// view lends a reading connection to a closure.
+// view lends a reading connection to a closure. After a final failure there is
+// nothing to be read: SQLite shows what is in the kernel's memory, which proves
+// nothing about the disk, and a message that is found would be acknowledged.
 func (l *lite) view(ctx context.Context, fn func(tx *Tx) error) (err error) {
+	if err := l.s.failing(); err != nil {
+		return err
+	}
 	var c *liteConn
 	select {
 	case c = <-l.readers:
@@ -168,7 +180,15 @@ func (l *lite) close() error {
 	for range cap(l.readers) {
 		l.readers <- &liteConn{closed: true}
 	}
-	return errors.Join(err, l.lock.Close())
+	return errors.Join(err, l.closeIndex(), l.lock.Close())
+}
+
+// closeIndex lets go of the index once no connection is open.
+func (l *lite) closeIndex() error {
+	if l.index == nil {
+		return nil
+	}
+	return l.index.Close()
 }
 
 // versionAtLeast compares versions number by number.

@@ -109,7 +109,17 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	if s.pg != nil {
 		return s.pg.update(ctx, fn)
 	}
-	return s.lite.commits.update(ctx, fn)
+	return s.lite.commits.update(ctx, fn, false)
+}
+
+// UpdateSoon is Update for what happened already and nobody waits for, such as
+// the outcome of an attempt: on SQLite it may take some milliseconds longer, so
+// that many of them share a sync.
+func (s *Store) UpdateSoon(ctx context.Context, fn func(tx *Tx) error) error {
+	if s.pg != nil {
+		return s.pg.update(ctx, fn)
+	}
+	return s.lite.commits.update(ctx, fn, true)
 }
 
 // View runs a closure that reads one state of the database. Any number run

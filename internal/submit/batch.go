@@ -42,6 +42,14 @@ func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, list []*Subm
 // acceptStep stores as many messages as fit into one transaction and tells how
 // many it saw to.
 func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submission, results []Result) int {
+	taken, err := d.letIn(ctx, stepSize(list))
+	if err != nil {
+		for i := range list {
+			results[i].Err = err
+		}
+		return len(list)
+	}
+	defer d.conf.Work.Give(taken)
 	entries := make([]*entry, 0, min(len(list), stepMessages))
 	at := make([]int, 0, cap(entries)) // their places in results
 	n, size := 0, 0
@@ -60,7 +68,7 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 	if len(entries) == 0 {
 		return n
 	}
-	err := d.storeAll(ctx, c, entries)
+	err = d.storeAll(ctx, c, entries)
 	for i, e := range entries {
 		switch {
 		case err != nil:
@@ -72,6 +80,15 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 		}
 	}
 	return n
+}
+
+// stepSize is about how much the next step of a batch takes.
+func stepSize(list []*Submission) int64 {
+	size := int64(0)
+	for i := 0; i < len(list) && i < stepMessages && size < stepBytes; i++ {
+		size += list[i].size()
+	}
+	return size
 }
 
 // storeAll stores the messages that are not refused in one transaction; a

@@ -16,6 +16,14 @@
 // signature lends its display name and reply address): then the head alone is
 // written again before the tail that is there already.
 //
+// # When the door is closed
+//
+// New mail is refused for now, before it is sent, when the disk of the store has
+// no more than a reserve, in which what becomes of the mail that is there can
+// still be recorded, or when it would have to wait for its commit for long
+// (open.go). A message that is here, all of it, waits for its share of a memory
+// while it is made ready and stored: that takes several times its size.
+//
 // # Jobs
 //
 // A place in the queue's memory is reserved for each recipient before the

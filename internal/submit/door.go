@@ -15,6 +15,7 @@ import (
 	"pennypost/internal/eml"
 	"pennypost/internal/metrics"
 	"pennypost/internal/queue"
+	"pennypost/internal/shed"
 	"pennypost/internal/store"
 )
 
@@ -34,6 +35,16 @@ type Config struct {
 	MessageIDDomain string // right side of Message-Id [Hostname]
 	Complaints      string // address in X-Complaints-To [abuse@BounceDomain]
 
+	// Disk is where the store is; new mail is refused while it is short. Nil: it
+	// never is.
+	Disk *shed.Disk
+	// MaxWait is how long a message may have to wait for its commit: new mail is
+	// refused when it would be longer [5 s].
+	MaxWait time.Duration
+	// Work is what the messages may take that are being made ready for the store,
+	// each workFactor times its size; the others wait. Nil has no end.
+	Work *shed.Memory
+
 	Now     func() time.Time
 	Rand    io.Reader // of message ids; used by many goroutines at once
 	Log     *slog.Logger
@@ -46,6 +57,8 @@ type Door struct {
 	log      *slog.Logger
 	accepted *metrics.Counter
 	refused  *metrics.Counter
+	turned   *metrics.Counter
+	opening  opening
 }
 
 // New makes a door. An error names the setting that is missing or wrong.
@@ -70,6 +83,9 @@ func New(c Config) (*Door, error) {
 			return nil, fmt.Errorf("submit: %s %q cannot stand in a header", name, value)
 		}
 	}
+	if c.MaxWait <= 0 {
+		c.MaxWait = 5 * time.Second
+	}
 	if c.Now == nil {
 		c.Now = time.Now //nolint:forbidigo // the one place where the zero value becomes the clock
 	}
@@ -83,6 +99,7 @@ func New(c Config) (*Door, error) {
 		conf: c, log: c.Log,
 		accepted: c.Metrics.Counter("submit_accepted_recipients", "Recipients of accepted messages that are to be delivered, by edge.", "source"),
 		refused:  c.Metrics.Counter("submit_refused_messages", "Messages refused, by edge and code of the contract.", "source", "code"),
+		turned:   c.Metrics.Counter("submit_turned_away", "Messages that were not let in, by reason: disk, delay, memory.", "reason"),
 	}, nil
 }
 
@@ -100,7 +117,14 @@ func isWord(s string) bool {
 // recipient; when it returns nil the message is on stable storage. A refusal is
 // a *pennypost.Error.
 func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*Accepted, error) {
+	taken, err := d.letIn(ctx, s.size())
+	if err != nil {
+		return nil, err
+	}
+	defer d.conf.Work.Give(taken)
+	coming := d.conf.Store.Expect()
 	e, err := d.enter(c, s)
+	d.conf.Store.Met(&coming)
 	switch {
 	case err != nil:
 		err = d.streamFirst(ctx, c, s, err)
@@ -114,6 +138,14 @@ func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*
 		return nil, err
 	}
 	return e.result(), nil
+}
+
+// Expect announces a message that is being received; met tells that it is here,
+// or will not come. Messages that are expected share a sync of the disk more
+// often.
+func (d *Door) Expect() (met func()) {
+	coming := d.conf.Store.Expect()
+	return func() { d.conf.Store.Met(&coming) }
 }
 
 // enter makes a draft of a submission and renders it.

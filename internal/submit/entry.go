@@ -92,7 +92,7 @@ func (d *Door) plan(tx *store.Tx, e *entry, r *pennypost.Recipient, p pennypost.
 		Tenant: e.server, Priority: p, RunAt: tx.Now(), Ref: store.JobRef(e.id, r.N),
 	}
 	var place *queue.Place
-	if size := len(e.content); d.conf.Queue != nil && size <= maxKept && size*live <= maxKeptAll {
+	if size := cap(e.content); d.conf.Queue != nil && size <= maxKept && size*live <= maxKeptAll {
 		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, size+overhead)
 	}
 	if place != nil {
@@ -126,7 +126,7 @@ func (d *Door) hand(e *entry) {
 			d.conf.Queue.Wake(job.Dest)
 			continue
 		}
-		e.places[i].Offer(queue.Task{Job: job, Payload: fresh[0], Bytes: len(e.content) + overhead})
+		e.places[i].Offer(queue.Task{Job: job, Payload: fresh[0], Bytes: cap(e.content) + overhead})
 		e.places[i], fresh = nil, fresh[1:]
 	}
 }
@@ -138,6 +138,9 @@ const settleWithin = 5 * time.Second
 // answer: nil when they are stored. Otherwise, should the commit show later,
 // their jobs must not be left to a session that does not know them.
 func (d *Door) settle(ctx context.Context, err error, list ...*entry) error {
+	if errors.Is(err, store.ErrUnavailable) {
+		d.conf.Disk.Doubt()
+	}
 	if !errors.Is(err, store.ErrUnknown) {
 		return err
 	}

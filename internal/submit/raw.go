@@ -15,10 +15,17 @@ import (
 // the record of its refusal. A refusal is a *pennypost.Error and has been
 // recorded as SMTPApiError if it concerns the message.
 func (d *Door) AcceptRaw(ctx context.Context, c pennypost.Caller, r *Raw) (*Accepted, error) {
+	taken, err := d.letIn(ctx, int64(len(r.Data)))
+	if err != nil {
+		return nil, err
+	}
+	defer d.conf.Work.Give(taken)
+	coming := d.conf.Store.Expect()
 	dr, err := d.draftRaw(c, r)
 	if err == nil {
 		err = d.render(dr)
 	}
+	d.conf.Store.Met(&coming)
 	e := &entry{draft: dr, raw: r}
 	switch {
 	case err != nil:

@@ -67,11 +67,14 @@ func encode(v any) ([]byte, error) {
 // Error answers with the error object, and logs what is our own fault.
 func (j *JSON) Error(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *pennypost.Error
-	switch status := j.Fails(r, err); {
+	status := j.Fails(r, err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	switch {
 	case errors.As(err, &refusal):
 		j.errorObject(w, r, status, ErrorBody{ErrorCode: refusal.Code, Message: refusal.Text})
 	case status == http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "5")
 		j.errorObject(w, r, status, unavailable())
 	default:
 		j.Fault(w, r, RequestID(r.Context()))
@@ -88,7 +91,11 @@ func (j *JSON) Fails(r *http.Request, err error) int {
 		return orStatus(refusal)
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return http.StatusServiceUnavailable // the client went away: nobody reads this
-	case errors.Is(err, ErrBusy), errors.Is(err, context.DeadlineExceeded), j.Unavailable(err):
+	case errors.Is(err, ErrBusy):
+		// Who has the memory says once that it is used up.
+		j.Log.DebugContext(ctx, "request refused for want of memory", "request_id", id, "method", r.Method, "err", err)
+		return http.StatusServiceUnavailable
+	case errors.Is(err, context.DeadlineExceeded), j.Unavailable(err):
 		j.Log.WarnContext(ctx, "request refused for a local fault", "request_id", id, "method", r.Method, "err", err)
 		return http.StatusServiceUnavailable
 	}

@@ -52,8 +52,12 @@ func TestErrorAnswers(t *testing.T) {
 			503, `{"ErrorCode":100,"Message":"The service is not available at the moment. Please try again later."}`, "5", true, "100",
 		},
 		{
-			"no room for the body", web.ErrBusy,
-			503, `{"ErrorCode":100,"Message":"The service is not available at the moment. Please try again later."}`, "5", true, "100",
+			"no room for the body, which is said elsewhere", web.ErrBusy,
+			503, `{"ErrorCode":100,"Message":"The service is not available at the moment. Please try again later."}`, "5", false, "100",
+		},
+		{
+			"a refusal that may pass", &pennypost.Error{Code: 100, Status: 503, Text: "later"},
+			503, `{"ErrorCode":100,"Message":"later"}`, "5", false, "100",
 		},
 		{
 			"a deadline that ended", fmt.Errorf("store: %w", context.DeadlineExceeded),

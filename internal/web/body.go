@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"pennypost"
+	"pennypost/internal/shed"
 )
 
 // CodeTooLarge is the ErrorCode of a 413, which the contract does not give:
@@ -26,13 +25,15 @@ const CodeContentHeaders = pennypost.CodeHeaders
 // BodiesConfig bounds the memory of request bodies. Zero values are defaults.
 type BodiesConfig struct {
 	Budget int64         // octets of all bodies being handled; 256 MiB
+	Memory *shed.Memory  // in place of Budget: shared with others
+	Factor int64         // what a body takes with all that is decoded from it, in times of its size; 1
 	Wait   time.Duration // how long a request waits for its share; 2 s
 }
 
 // Bodies reads request bodies within a budget.
 type Bodies struct {
-	budget *semaphore.Weighted
-	size   int64
+	memory *shed.Memory
+	factor int64
 	wait   time.Duration
 }
 
@@ -44,7 +45,10 @@ func NewBodies(c BodiesConfig) *Bodies {
 	if c.Wait <= 0 {
 		c.Wait = 2 * time.Second
 	}
-	return &Bodies{budget: semaphore.NewWeighted(c.Budget), size: c.Budget, wait: c.Wait}
+	if c.Memory == nil {
+		c.Memory = shed.NewMemory(c.Budget, nil)
+	}
+	return &Bodies{memory: c.Memory, factor: max(c.Factor, 1), wait: c.Wait}
 }
 
 // ErrBusy says that the budget of bodies is used up; it is a local fault.
@@ -73,11 +77,9 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int64) (body
 	if share < 0 {
 		share = limit
 	}
-	share = min(share, b.size)
-	if err := b.acquire(r.Context(), share); err != nil {
+	if release, err = b.Reserve(r.Context(), b.factor*share); err != nil {
 		return nil, release, err
 	}
-	release = func() { b.budget.Release(share) }
 	body, err = readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if err != nil {
 		release()
@@ -113,20 +115,11 @@ func TakeRest(w http.ResponseWriter, r *http.Request) {
 // the same budget. The caller calls release when the answer is written. The
 // error is ErrBusy.
 func (b *Bodies) Reserve(ctx context.Context, n int64) (release func(), err error) {
-	n = max(0, min(n, b.size))
-	if err := b.acquire(ctx, n); err != nil {
-		return func() {}, err
+	taken, err := b.memory.Take(ctx, n, b.wait)
+	if err != nil {
+		return func() {}, fmt.Errorf("wait for room for a body of %d octets: %w", n, ErrBusy)
 	}
-	return func() { b.budget.Release(n) }, nil
-}
-
-func (b *Bodies) acquire(ctx context.Context, n int64) error {
-	ctx, cancel := context.WithTimeout(ctx, b.wait)
-	defer cancel()
-	if err := b.budget.Acquire(ctx, n); err != nil {
-		return fmt.Errorf("wait for room for a body of %d octets: %w", n, ErrBusy)
-	}
-	return nil
+	return func() { b.memory.Give(taken) }, nil
 }
 
 // readAll takes memory as it arrives: an announced length that never comes

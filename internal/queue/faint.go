@@ -1,0 +1,54 @@
+package queue
+
+import "time"
+
+// maxFaint bounds what is remembered of groups that failed and of which nothing
+// is in memory any more: a hundred octets each.
+const maxFaint = 200_000
+
+// faint is what is left of a group that failed: how often, and until when it
+// rests.
+type faint struct {
+	fails  int32
+	restTo int64 // microseconds since 1970
+}
+
+// fade forgets a group but for its failures. q.mu is held.
+func (q *Queue) fade(g *group) {
+	g.gone = true
+	g.lane.groups--
+	delete(q.groups, g.name)
+	if g.fails > 0 && len(q.faint) < maxFaint {
+		q.faint[g.name] = faint{int32(min(g.fails, 1<<20)), g.restTo.UnixMicro()} //nolint:gosec // G115: see min
+	}
+}
+
+// thin sweeps earlier than is due when groups come in crowds, as when thousands
+// of sites turn out to be dead. q.mu is held.
+func (q *Queue) thin(now time.Time) {
+	if len(q.groups) > 2*maxGroups && late(now, q.thinned, time.Second) {
+		q.thinned = now
+		q.sweep()
+	}
+}
+
+// recollect takes up what is left of a group.
+func (g *group) recollect(q *Queue) {
+	f, ok := q.faint[g.name]
+	if !ok {
+		return
+	}
+	delete(q.faint, g.name)
+	g.fails, g.restTo = int(f.fails), time.UnixMicro(f.restTo)
+}
+
+// sweepFaint drops what is of no use any more: a group that has not been tried
+// for an hour after its rest begins anew.
+func (q *Queue) sweepFaint(now time.Time) {
+	old := now.Add(-time.Hour).UnixMicro()
+	for name, f := range q.faint {
+		if f.restTo < old {
+			delete(q.faint, name)
+		}
+	}
+}
