@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pennypost/internal/mx"
+	"pennypost/internal/store"
 )
 
 // doctorCmd says what is needed and whether it is there.
@@ -23,6 +24,8 @@ type doctorCmd struct {
 	configured
 	Strict bool `name:"strict" help:"A warning counts as a failure."`
 	JSON   bool `name:"json" help:"Print the findings as JSON."`
+	// Database is not the default: it reads all of the file.
+	Database bool `name:"database" help:"Check the whole SQLite database, which takes a second for a gigabyte or so. The service may run."`
 }
 
 // Help is the text above the flags.
@@ -30,6 +33,7 @@ func (doctorCmd) Help() string {
 	return `Examples:
   pennypost doctor
   pennypost doctor --config /etc/pennypost.toml --strict
+  pennypost doctor --database
 
 Takes the settings of "serve". Exit 1 when something fails.`
 }
@@ -56,13 +60,20 @@ func (p *patient) note(area, status, text, fix string) {
 // doctorWithin bounds all of the doctor's questions.
 const doctorWithin = time.Minute
 
+// checkWithin bounds the check of a database, which may be large.
+const checkWithin = time.Hour
+
 // Run is called by kong.
 func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	conf, err := loadConfig(&c.Settings, a.env, c.Config)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, doctorWithin)
+	within := doctorWithin
+	if c.Database {
+		within += checkWithin
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	p := &patient{conf: conf}
 	if p.resolver, err = mx.NewResolver(mx.ResolverConfig{Servers: conf.resolver}); err != nil {
@@ -70,6 +81,9 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	}
 	records := p.records()
 	p.files()
+	if c.Database {
+		p.database(ctx)
+	}
 	p.certificate(a.stderr)
 	p.ports(ctx)
 	p.dns(ctx, records)
@@ -131,6 +145,24 @@ func (p *patient) files() {
 	}
 	if _, err := os.Stat(filepath.Join(dir, firstRunFile)); err == nil {
 		p.note("tokens", healthWarn, filepath.Join(dir, firstRunFile)+" still has the first tokens", "put them away safely, then delete the file")
+	}
+}
+
+// database checks the database as a whole.
+func (p *patient) database(ctx context.Context) {
+	if p.conf.databaseURL != "" {
+		p.note("database", healthWarn, "PostgreSQL is not checked from here", "use pg_amcheck")
+		return
+	}
+	found, err := store.Check(ctx, p.conf.dataDir)
+	const fix = "stop the service, keep a copy of the files, restore a backup, or recover the file with sqlite3's .recover"
+	switch {
+	case err != nil:
+		p.note("database", healthFail, err.Error(), fix)
+	case len(found) > 0:
+		p.note("database", healthFail, fmt.Sprintf("damaged, %d findings: %s", len(found), strings.Join(found, "; ")), fix)
+	default:
+		p.note("database", healthOK, "sound: all pages and indexes were read", "")
 	}
 }
 
