@@ -33,7 +33,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	const page = 4096
-	if _, err := f.WriteAt(make([]byte, page), int64(root-1)*page); err != nil {
+	if _, err := f.WriteAt(make([]byte, page), (root-1)*page); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
