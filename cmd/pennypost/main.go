@@ -161,7 +161,7 @@ func (a *app) split(args []string) (known, unknown []string) {
 	if new(cli).configured(args[0]) == nil {
 		return args, nil
 	}
-	names := []string{"help", "config", "json", "strict"}
+	names := []string{"help", "config", "json", "strict", "database"}
 	for _, d := range declarations() {
 		names = append(names, d.name)
 	}
