@@ -3,8 +3,10 @@
 package faults
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,13 +17,14 @@ import (
 func TestDiskFull(t *testing.T) {
 	tests := []struct {
 		name  string
+		size  int   // MiB
 		leave []int // KiB, in turn
 		pad   int
 		long  time.Duration // how long it stays full
 	}{
-		{"at commits", []int{0, 64}, 0, 3 * time.Second},
-		{"at copying the log into the database", []int{1 << 10, 6 << 10, 20 << 10}, 100 << 10, 3 * time.Second},
-		{"for longer than a lease", []int{0}, 0, leaseTime + 10*time.Second},
+		{"at commits", 160, []int{0, 64}, 0, 3 * time.Second},
+		{"at copying the log into the database", 400, []int{1 << 10, 6 << 10, 20 << 10}, 100 << 10, 3 * time.Second},
+		{"for longer than a lease", 160, []int{0}, 0, leaseTime + 10*time.Second},
 	}
 	if !long {
 		tests = tests[:2]
@@ -29,7 +32,7 @@ func TestDiskFull(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			v := newVolume(t, 160)
+			v := newVolume(t, tt.size)
 			w := newWorld(t, filepath.Join(v.dir, "data"))
 			w.boot()
 			w.seed()
@@ -71,6 +74,58 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestStartOnFullDisk kills the program and starts it again on a full disk: it
+// says what it needs, and starts when there is that.
+func TestStartOnFullDisk(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t, 160)
+	w := newWorld(t, filepath.Join(v.dir, "data"))
+	w.boot()
+	w.seed()
+	w.acts(slowDots)
+	stop := w.load()
+	if !w.accepted(50, 20*time.Second) {
+		return
+	}
+	empty := v.fill(0)
+	time.Sleep(time.Second)
+	w.countFreed()
+	w.kill()
+	w.freed, w.freedNow = w.freed+w.freedNow, 0
+	stop()
+	if err := w.tryBoot(); err == nil {
+		t.Error("it started on a full disk")
+	}
+	if log := w.log.String(); !strings.Contains(log, "is full: a start takes") {
+		t.Errorf("it does not say why it cannot start: %s", tail(log, 500))
+	}
+	empty()
+	leave := v.fill(8 << 10) // enough to start and to deliver, not for new mail
+	booted := make(chan error, 1)
+	go func() { booted <- w.tryBoot() }() // until it is ready
+	w.until(20*time.Second, "/readyz to say why it is not", func() bool {
+		status, page, err := w.get("/readyz")
+		return err == nil && status == http.StatusServiceUnavailable && strings.Contains(page, "MiB left")
+	})
+	w.until(20*time.Second, "what was accepted to be delivered in the reserve", func() bool {
+		_, acked := w.snapshot()
+		for _, m := range w.arrivals() {
+			for _, to := range m.To {
+				delete(acked, to)
+			}
+		}
+		return len(acked) == 0
+	})
+	leave()
+	if err := <-booted; err != nil {
+		t.Fatal(err)
+	}
+	stop = w.load()
+	w.accepted(50, 20*time.Second)
+	stop()
+	w.reconcile(nil)
+}
+
 // alive tells whether the program has not ended.
 func (w *world) alive() bool {
 	select {
@@ -87,6 +142,12 @@ func (w *world) alive() bool {
 // ends, or refuses for now; after a repair everything acknowledged is there.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
+	for range rounds(1, 20) {
+		t.Run("under load", turnReadOnly)
+	}
+}
+
+func turnReadOnly(t *testing.T) {
 	v := newVolume(t, 96)
 	w := newWorld(t, filepath.Join(v.dir, "data"))
 	w.boot()
@@ -106,9 +167,11 @@ func TestReadOnly(t *testing.T) {
 	if w.acks() != acks {
 		t.Error("mail is accepted on a read-only disk")
 	}
-	for code := range w.refusalsSoFar() {
-		if code >= 300 && code < 400 || code > 503 || code == 500 {
-			t.Errorf("a read-only disk was answered with %d", code)
+	for code, n := range w.refusalsSoFar() {
+		// 500: nobody knows what became of the commit that was under way, in which
+		// each of the two HTTP submitters may have had a request.
+		if code >= 300 && code < 400 || code > 503 || code == 500 && n > 2 {
+			t.Errorf("a read-only disk was answered %d times with %d", n, code)
 		}
 	}
 	if w.alive() {

@@ -82,6 +82,18 @@ func (l *ledger) acks() int {
 	return len(l.acked)
 }
 
+// refusedWith tells whether there were refusals with all of the codes.
+func (l *ledger) refusedWith(codes ...int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, code := range codes {
+		if l.refusals[code] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // refusalsSoFar gives the refusals by code, and forgets them.
 func (l *ledger) refusalsSoFar() map[int]int {
 	l.mu.Lock()

@@ -41,7 +41,7 @@ func TestPowerCut(t *testing.T) {
 		stopped := time.Now()
 		change := v.cut()
 		w.kill()
-		w.cuts[len(w.cuts)-1] = stopped
+		w.cuts[len(w.cuts)-1].at = stopped
 		stop()
 		change()
 		w.reboot()

@@ -52,8 +52,10 @@ type world struct {
 
 	token, user, secret string
 
-	cuts  []time.Time // when the program was killed, or its world stopped
-	freed int         // jobs that were taken over from dead sessions: possible duplicates
+	life   int   // how often it was started: what it calls itself names it
+	cuts   []cut // of lives
+	pauses []pause
+	freed  int // jobs that were taken over from dead sessions: possible duplicates
 	// freedNow are those that the present process took over.
 	freedNow int
 
@@ -63,6 +65,25 @@ type world struct {
 	// impatient: mail that waits for its next attempt is not waited for when
 	// all is reconciled.
 	impatient bool
+}
+
+// cut is when a life of the program was cut off: it was killed, ended by itself,
+// or its world stopped.
+type cut struct {
+	life int
+	at   time.Time
+}
+
+// lifeName is what a life of the program calls itself, so that each mail tells
+// which of them sent it.
+func lifeName(life int) string { return fmt.Sprintf("life%d.%s", life, hostname) }
+
+// lifeOf tells which life of the program sent a mail; 0: it did not say.
+func lifeOf(m *fakenet.Mail) (life int) {
+	if _, err := fmt.Sscanf(m.Helo, "life%d.", &life); err != nil {
+		return 0
+	}
+	return life
 }
 
 // lockedBuffer is written by the program and read by the test.
@@ -121,7 +142,7 @@ func newWorld(t *testing.T, data string) *world {
 	w.smtp, w.web, w.metrics = freeAddr(t), freeAddr(t), freeAddr(t)
 	w.settings = map[string]string{
 		"PENNYPOST_DATA_DIR":         data,
-		"PENNYPOST_HOSTNAME":         hostname,
+		"PENNYPOST_BOUNCE_DOMAIN":    "pm." + hostname,
 		"PENNYPOST_SMTP_LISTEN":      w.smtp,
 		"PENNYPOST_SMTPS_LISTEN":     "off",
 		"PENNYPOST_HTTP_LISTEN":      w.web,
@@ -186,6 +207,8 @@ func (w *world) boot() {
 
 func (w *world) tryBoot() error {
 	args := append(append([]string{}, w.wrap...), binary, "serve")
+	w.life++
+	w.settings["PENNYPOST_HOSTNAME"] = lifeName(w.life)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
@@ -229,7 +252,7 @@ func (w *world) kill() {
 	}
 	<-w.ended
 	w.cmd = nil
-	w.cuts = append(w.cuts, time.Now())
+	w.cuts = append(w.cuts, cut{w.life, time.Now()})
 }
 
 // reboot starts the program after it died.
@@ -253,7 +276,7 @@ func (w *world) wait(within time.Duration) error {
 	select {
 	case err := <-w.ended:
 		w.cmd = nil
-		w.cuts = append(w.cuts, w.died)
+		w.cuts = append(w.cuts, cut{w.life, w.died})
 		return err
 	case <-time.After(within):
 		w.t.Fatalf("the program did not end within %v", within)
