@@ -23,9 +23,10 @@ dev: build ## Run the service with a pretend internet, ready to try, until Ctrl-
 deps: ## Install the programs that the tests need (Debian, as root)
 	tools/test-deps
 
-test: deps ## Run all tests but faults: whole program without cgo, then everything with the race detector
+test: deps ## Run all tests: whole program without cgo, faults in short form, then everything with the race detector
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=0 $(GO) test -timeout 15m ./cmd/... ./test ./test/interop
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./test/faults
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 	cd bench && CGO_ENABLED=1 $(GO) test -race ./...
 
