@@ -23,7 +23,7 @@ type gate struct {
 
 // newGate makes a gate for at most so many at once.
 func newGate(most int) *gate {
-	return &gate{always: max(1, most/2), most: most, quiet: newRunnable(runtime.GOMAXPROCS(0)).quiet}
+	return &gate{always: max(1, most/2), most: most, quiet: newRunnable(runtime.GOMAXPROCS(0) - 1).quiet}
 }
 
 // enter waits until a signature may be made. leave ends it.

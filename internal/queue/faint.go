@@ -19,7 +19,7 @@ func (q *Queue) fade(g *group) {
 	g.lane.groups--
 	delete(q.groups, g.name)
 	if g.fails > 0 && len(q.faint) < maxFaint {
-		q.faint[g.name] = faint{int32(min(g.fails, 1<<20)), g.restTo.UnixMicro()} //nolint:gosec // G115: see min
+		q.faint[g.name] = faint{int32(min(g.fails, 1<<20)), g.restTo.UnixMicro()}
 	}
 }
 

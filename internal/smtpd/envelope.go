@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"pennypost/internal/eml"
@@ -22,15 +23,35 @@ type transaction struct {
 	surplus []eml.Mailbox
 	refused bool // a recipient was
 	body    *buffer
-	spoilt  reply  // an earlier BDAT was refused with it
-	met     func() // nil: the message is not expected
+	spoilt  reply // an earlier BDAT was refused with it
 }
 
-// arrived ends the expectation of the message.
-func (t *transaction) arrived() {
-	if t.met != nil {
-		t.met()
-		t.met = nil
+// quickly is how soon after a message the next one comes from a client that has
+// many: there will be another.
+const quickly = 5 * time.Millisecond
+
+// expect announces the message that has begun.
+func (s *session) expect() {
+	s.quick = !s.took.IsZero() && s.now().Sub(s.took) < quickly
+	s.arrived()
+	if expect := s.c.srv.cfg.Expect; expect != nil && s.authed {
+		s.met = expect()
+	}
+}
+
+// expectNext announces the next message of a client that was quick before.
+func (s *session) expectNext() {
+	s.took = s.now()
+	if expect := s.c.srv.cfg.Expect; expect != nil && s.quick {
+		s.met = expect()
+	}
+}
+
+// arrived ends the expectation of a message.
+func (s *session) arrived() {
+	if s.met != nil {
+		s.met()
+		s.met = nil
 	}
 }
 
@@ -44,7 +65,7 @@ const maxAsked = 2000
 // reset ends the transaction, whatever ended it.
 func (s *session) reset() {
 	s.tx.body.free()
-	s.tx.arrived()
+	s.arrived()
 	s.tx = transaction{}
 	s.busy = false
 }
@@ -86,9 +107,7 @@ func (s *session) doMail(ctx context.Context, arg string) error {
 		return s.noMemory(ctx)
 	}
 	s.tx = transaction{begun: true, from: path, utf8: p.utf8}
-	if expect := s.c.srv.cfg.Expect; expect != nil && s.authed {
-		s.tx.met = expect()
-	}
+	s.expect()
 	s.send(replySender)
 	return nil
 }

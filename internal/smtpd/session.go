@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"pennypost"
 )
@@ -30,7 +31,10 @@ type session struct {
 	authed bool
 	caller pennypost.Caller
 	tx     transaction
-	text   []byte // for replies
+	met    func()    // ends the expectation of a message; nil: none is expected
+	took   time.Time // when the last message was taken
+	quick  bool      // the message before came right after the one before it
+	text   []byte    // for replies
 }
 
 func newSession(c *conn, nc net.Conn, secure *tls.Conn) *session {

@@ -192,7 +192,12 @@ func (s *session) way() string {
 
 // finish stores a message that came whole, answers, and ends the transaction.
 func (s *session) finish(ctx context.Context) error {
-	defer s.reset()
+	taken := false
+	defer func() {
+		if s.reset(); taken {
+			s.expectNext()
+		}
+	}()
 	stats, way := s.c.srv.stats, s.way()
 	if r := s.tx.body.verdict(s.lim, s.authed); r != "" {
 		stats.messages.Add(1, way, "refused")
@@ -223,6 +228,7 @@ func (s *session) finish(ctx context.Context) error {
 	s.c.since = s.now()
 	s.hard = s.c.since.Add(s.lim.Session)
 	s.send(queued(id))
+	taken = true
 	return nil
 }
 
@@ -244,7 +250,7 @@ func (s *session) logRefused(ctx context.Context, r reply, ours bool, err error)
 func (s *session) store(ctx context.Context) (pennypost.MessageID, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.lim.Accept)
 	defer cancel()
-	s.tx.arrived()
+	s.arrived()
 	srv := s.c.srv
 	if !s.authed {
 		if srv.cfg.Open != nil { // Accept asks for itself

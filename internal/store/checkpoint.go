@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -13,10 +14,13 @@ import (
 // grow without bound. It copies on a connection of its own, beside the work.
 // While transactions go on it never catches up, and SQLite begins the log anew
 // only when it has been copied whole: when the log has grown, the committer
-// copies the last few pages between two transactions.
+// copies the last few pages between two transactions. Nobody commits in that
+// time, some 20 ms, so that it must not come so often that every hundredth
+// message meets it.
 type checkpointer struct {
 	s       *Store
 	conn    *liteConn
+	renewAt int                  // pages in the log from which it is to begin anew
 	turn    chan func(*liteConn) // work for the committer, between two transactions
 	wake    chan struct{}
 	stop    chan struct{}
@@ -25,17 +29,34 @@ type checkpointer struct {
 }
 
 const (
-	lookEvery = 1 << 10   // pages
-	copyFrom  = 4 << 10   // pages that are not copied yet from which it copies
-	renewFrom = 16 << 10  // pages in the log from which it is to begin anew: 64 MiB
-	nearlyAll = 512       // pages that the committer may copy: a few milliseconds
-	maxPasses = 8         // passes before the committer copies whatever is left
-	logKeep   = 128 << 20 // octets to which the log's file is cut when it begins anew
+	lookEvery = 1 << 10 // pages
+	copyFrom  = 4 << 10 // pages that are not copied yet from which it copies
+	nearlyAll = 512     // pages that the committer may copy: a few milliseconds
+	maxPasses = 8       // passes before the committer copies whatever is left
 )
 
-func newCheckpointer(s *Store, conn *liteConn) *checkpointer {
+// The size of the log at which it begins anew: a sixteenth of the file system,
+// at most 192 MiB and at least 16.
+const (
+	leastLog = 4 << 10 // pages
+	mostLog  = 48 << 10
+)
+
+// logPages gives that size for the file system of a directory, in pages.
+func logPages(dir string) int {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return leastLog
+	}
+	size := int64(st.Blocks) * int64(st.Bsize) //nolint:gosec,unconvert // sizes of a file system; the types differ by system
+	return logShare(size)
+}
+
+func logShare(size int64) int { return int(min(max(size/16/pageSize, leastLog), mostLog)) }
+
+func newCheckpointer(s *Store, conn *liteConn, renewAt int) *checkpointer {
 	c := &checkpointer{
-		s: s, conn: conn, turn: make(chan func(*liteConn)), wake: make(chan struct{}, 1),
+		s: s, conn: conn, renewAt: renewAt, turn: make(chan func(*liteConn)), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	go c.run()
@@ -93,7 +114,7 @@ func (c *checkpointer) look() error {
 	// A pass copies what was there when it began; meanwhile the log grows by
 	// what little is written in the time of a pass.
 	for range maxPasses {
-		if log, copied, err = c.copy(c.conn); err != nil || log < renewFrom {
+		if log, copied, err = c.copy(c.conn); err != nil || log < c.renewAt {
 			return err
 		}
 		if log-copied < nearlyAll {

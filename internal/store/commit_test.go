@@ -583,6 +583,8 @@ func TestClose(t *testing.T) {
 // The log begins anew while transactions go on without a pause.
 func TestLogIsBounded(t *testing.T) {
 	st := storetest.Open(t, storetest.SQLite)
+	const renewAt = 16 << 10
+	st.RenewAt(renewAt)
 	big := make([]byte, 256<<10)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -614,7 +616,17 @@ func TestLogIsBounded(t *testing.T) {
 		most = max(most, n)
 	}
 	t.Logf("at most %d pages", most)
-	if most > 2*store.RenewFrom {
-		t.Errorf("the log grew to %d pages, want at most about %d", most, store.RenewFrom)
+	if most > 2*renewAt {
+		t.Errorf("the log grew to %d pages, want at most about %d", most, renewAt)
+	}
+}
+
+// The log takes no more of a small disk than it needs to.
+func TestLogShare(t *testing.T) {
+	const mib, page = 1 << 20, 4 << 10
+	for disk, want := range map[int64]int64{96 * mib: 16 * mib, 256 * mib: 16 * mib, 1024 * mib: 64 * mib, 3072 * mib: 192 * mib, 1 << 40: 192 * mib} {
+		if got := int64(store.LogShare(disk)) * page; got != want {
+			t.Errorf("of %d MiB: %d MiB, want %d", disk/mib, got/mib, want/mib)
+		}
 	}
 }

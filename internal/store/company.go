@@ -13,7 +13,7 @@ const (
 	companyWait = 5 * time.Millisecond
 	// companyOf is how many must be on their way or in the batch for a wait. A
 	// lightly loaded service has fewer, which would only be slowed.
-	companyOf = 8
+	companyOf = 12
 	// soonWait is how long updates of UpdateSoon wait for others.
 	soonWait = 5 * time.Millisecond
 	// soonMost is how many of them do not wait any longer.

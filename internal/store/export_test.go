@@ -78,8 +78,12 @@ func (s *Store) LogPages(ctx context.Context) (n int, err error) {
 	return n, errors.Join(err, c.close())
 }
 
-// RenewFrom is from how many pages the log begins anew.
-const RenewFrom = renewFrom
+// RenewAt sets from how many pages the log begins anew. Nothing may be written
+// yet.
+func (s *Store) RenewAt(pages int) { s.lite.checks.renewAt = pages }
+
+// LogShare gives that number for a file system of so many octets.
+func LogShare(size int64) int { return logShare(size) }
 
 // MaxBatch is how many closures share a transaction.
 const MaxBatch = maxBatch

@@ -20,10 +20,14 @@ type lite struct {
 	lock    *os.File
 	index   *os.File // the index of the log, held open; see holdWALIndex
 	path    string
+	renewAt int // pages of the log at which it begins anew
 	commits *committer
 	readers chan *liteConn // those that are free; nil entries are not opened yet
 	checks  *checkpointer
 }
+
+// pageSize is SQLite's default.
+const pageSize = 4 << 10
 
 // minSQLite has the WAL-reset bug fixed.
 const minSQLite = "3.51.3"
@@ -32,7 +36,7 @@ func openLite(ctx context.Context, s *Store, c *Config) (_ *lite, err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	l := &lite{s: s, path: filepath.Join(c.Dir, "pennypost.db")}
+	l := &lite{s: s, path: filepath.Join(c.Dir, "pennypost.db"), renewAt: logPages(c.Dir)}
 	if l.lock, err = lockDir(c.Dir); err != nil {
 		return nil, err
 	}
@@ -66,7 +70,7 @@ func (l *lite) start(ctx context.Context, c *Config) error {
 	for range n {
 		l.readers <- nil
 	}
-	l.checks = newCheckpointer(l.s, check)
+	l.checks = newCheckpointer(l.s, check, l.renewAt)
 	l.commits = newCommitter(l.s, writer, l.checks, c.Metrics)
 	return nil
 }
@@ -103,7 +107,8 @@ func (l *lite) dsn(write bool) string {
 	pragmas := []string{
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		"cell_size_check(1)", "temp_store(MEMORY)", "wal_autocheckpoint(0)", "cache_size(-" + strconv.Itoa(cacheKiB(write)) + ")",
-		"journal_size_limit(" + strconv.Itoa(logKeep) + ")",
+		// What it grew beyond that is given back; the rest is written over and over.
+		"journal_size_limit(" + strconv.Itoa(l.renewAt/3*4*pageSize) + ")",
 	}
 	q := url.Values{"_txlock": {"immediate"}}
 	if !write {

@@ -62,7 +62,10 @@ func TestDamagedPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.acts(func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // G115: any number
+	seed := uint64(1) // what fails can be repeated
+	if long {
+		seed = uint64(time.Now().UnixNano()) //nolint:gosec // G115: any number
+	}
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // G404: a test
 	counts := make(map[string]int)
