@@ -92,8 +92,8 @@ func (d *Door) plan(tx *store.Tx, e *entry, r *pennypost.Recipient, p pennypost.
 		Tenant: e.server, Priority: p, RunAt: tx.Now(), Ref: store.JobRef(e.id, r.N),
 	}
 	var place *queue.Place
-	if size := cap(e.content); d.conf.Queue != nil && size <= maxKept && size*live <= maxKeptAll {
-		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, size+overhead)
+	if size := len(e.content); d.conf.Queue != nil && size <= maxKept && size*live <= maxKeptAll {
+		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, cap(e.content)+overhead)
 	}
 	if place != nil {
 		job.Lease = d.conf.Store.Session()
