@@ -112,14 +112,18 @@ func (c *checkpointer) look() error {
 		return err
 	}
 	// A pass copies what was there when it began; meanwhile the log grows by
-	// what little is written in the time of a pass.
+	// what is written in the time of a pass, which is less each time. When it is
+	// not, more passes would only let the log grow.
+	before := log - copied
 	for range maxPasses {
 		if log, copied, err = c.copy(c.conn); err != nil || log < c.renewAt {
 			return err
 		}
-		if log-copied < nearlyAll {
+		left := log - copied
+		if left < nearlyAll || left > before*3/4 || log > c.renewAt*5/4 {
 			break
 		}
+		before = left
 	}
 	return c.renew()
 }

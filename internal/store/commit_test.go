@@ -589,7 +589,7 @@ func TestLogIsBounded(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for range 200 {
+			for range 400 {
 				err := st.Update(context.Background(), func(tx *store.Tx) error {
 					return tx.InsertInbound(context.Background(), &store.InboundMail{ID: newID(), Content: big})
 				})
@@ -616,8 +616,9 @@ func TestLogIsBounded(t *testing.T) {
 		most = max(most, n)
 	}
 	t.Logf("at most %d pages", most)
-	if most > 2*renewAt {
-		t.Errorf("the log grew to %d pages, want at most about %d", most, renewAt)
+	// It goes on growing while it is copied, by half of all on a slow disk.
+	if most > 3*renewAt {
+		t.Errorf("the log grew to %d pages of 100,000, want at most about %d", most, 3*renewAt)
 	}
 }
 
