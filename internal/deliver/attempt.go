@@ -209,7 +209,8 @@ func (d *Deliverer) unopened(ctx context.Context, t *queue.Task, k *letter, err 
 	case k != nil && errors.Is(err, store.ErrDamaged):
 		d.quarantine(ctx, k, "damaged", err)
 	case errors.Is(err, errNoRoom):
-		d.later(ctx, t, noRoomAgain+time.Duration(d.c.Rand()*float64(noRoomAgain)))
+		wait := d.large.again(t.Job.Tenant, d.c.Now())
+		d.later(ctx, t, wait+time.Duration(d.c.Rand()*float64(wait)))
 	case !d.c.Store.LeaseOK():
 		d.lost(t)
 	default:
@@ -218,12 +219,9 @@ func (d *Deliverer) unopened(ctx context.Context, t *queue.Task, k *letter, err 
 	}
 }
 
-// When a job that could not be loaded is tried again. It is no attempt, and
-// nothing is known that could be said about it.
-const (
-	loadAgain   = 10 * time.Minute
-	noRoomAgain = 15 * time.Second // and up to twice that
-)
+// loadAgain is when a job that could not be loaded is tried again. It is no
+// attempt, and nothing is known that could be said about it.
+const loadAgain = 10 * time.Minute
 
 func (d *Deliverer) later(ctx context.Context, t *queue.Task, wait time.Duration) {
 	job := t.Job

@@ -46,7 +46,7 @@ func (d *Deliverer) open(ctx context.Context, t *queue.Task) (*letter, error) {
 
 func (d *Deliverer) close(k *letter) {
 	if k.large > 0 {
-		d.large.give(k.job.Tenant, k.large)
+		d.large.give(k.job.Tenant, k.large, d.c.Now())
 		k.large = 0
 	}
 	if k.loaded && k.shared != nil {

@@ -162,15 +162,21 @@ func (q *Queue) release(d *dest, kept int64) {
 // maxDests is how many idle dests are remembered for the sake of their lanes.
 const maxDests = 10_000
 
-// maxGroups is how many groups stay in memory of which nothing else is. Of the
-// others only what is needed is remembered (faint).
+// maxGroups is how many groups may be in memory before those go that have failed
+// and of which nothing else is there. Only what is needed of them is remembered
+// (faint).
 const maxGroups = 5_000
 
-// sweep forgets dests, groups and lanes that nothing goes on with.
+// sweep forgets what is of no use any more.
 func (q *Queue) sweep() {
 	now := q.c.Now()
 	q.pace.forget(now)
 	q.sweepFaint(now)
+	q.sweepIdle(now)
+}
+
+// sweepIdle forgets dests, groups and lanes that nothing goes on with.
+func (q *Queue) sweepIdle(now time.Time) {
 	surplus := len(q.dests) - maxDests
 	for name, d := range q.dests {
 		if d.held > 0 || d.looking || d.wanting || d.parked {
@@ -183,7 +189,7 @@ func (q *Queue) sweep() {
 	}
 	surplus = len(q.groups) - maxGroups
 	for _, g := range q.groups {
-		if g.forgettable(now) || surplus > 0 && g.idle() {
+		if g.forgettable(now) || surplus > 0 && g.fails > 0 && g.idle() {
 			q.fade(g)
 			surplus--
 		}

@@ -43,8 +43,8 @@
 // rests: its tasks go back to the store untried, and when the rest is over one
 // task finds out how things stand. Each failure makes the next rest longer; the
 // first success (Good) lets all of it go, with as many workers as the lane has
-// earned. Of all groups together only Probes are tried in a second: the more
-// have failed, the longer they rest. While other workers of the group succeed,
+// earned. Of all groups together that never worked only Probes are tried in a
+// second: the more have failed, the longer they rest, by a quarter of an hour. While other workers of the group succeed,
 // a failure only takes a worker away: the other side has enough connections.
 //
 // # Memory

@@ -2,24 +2,29 @@ package queue
 
 import "time"
 
-// maxFaint bounds what is remembered of groups that failed and of which nothing
-// is in memory any more: a hundred octets each.
+// maxFaint bounds what is remembered of groups of which nothing is in memory any
+// more: a hundred octets each.
 const maxFaint = 200_000
 
-// faint is what is left of a group that failed: how often, and until when it
-// rests.
+// faint is what is left of a group that failed, or worked: how often it failed
+// in a row, and until when it rests, or when it worked last.
 type faint struct {
 	fails  int32
-	restTo int64 // microseconds since 1970
+	worked bool
+	until  int64 // microseconds since 1970
 }
 
-// fade forgets a group but for its failures. q.mu is held.
+// fade forgets a group but for how it fared. q.mu is held.
 func (q *Queue) fade(g *group) {
 	g.gone = true
 	g.lane.groups--
 	delete(q.groups, g.name)
-	if g.fails > 0 && len(q.faint) < maxFaint {
-		q.faint[g.name] = faint{int32(min(g.fails, 1<<20)), g.restTo.UnixMicro()}
+	if (g.fails > 0 || g.worked) && len(q.faint) < maxFaint {
+		until := g.restTo
+		if g.lastGood.After(until) {
+			until = g.lastGood
+		}
+		q.faint[g.name] = faint{int32(min(g.fails, 1<<20)), g.worked, until.UnixMicro()}
 	}
 }
 
@@ -28,7 +33,7 @@ func (q *Queue) fade(g *group) {
 func (q *Queue) thin(now time.Time) {
 	if len(q.groups) > 2*maxGroups && late(now, q.thinned, time.Second) {
 		q.thinned = now
-		q.sweep()
+		q.sweepIdle(now)
 	}
 }
 
@@ -39,15 +44,15 @@ func (g *group) recollect(q *Queue) {
 		return
 	}
 	delete(q.faint, g.name)
-	g.fails, g.restTo = int(f.fails), time.UnixMicro(f.restTo)
+	g.fails, g.worked, g.restTo = int(f.fails), f.worked, time.UnixMicro(f.until)
 }
 
 // sweepFaint drops what is of no use any more: a group that has not been tried
-// for an hour after its rest begins anew.
+// for an hour begins anew.
 func (q *Queue) sweepFaint(now time.Time) {
 	old := now.Add(-time.Hour).UnixMicro()
 	for name, f := range q.faint {
-		if f.restTo < old {
+		if f.until < old {
 			delete(q.faint, name)
 		}
 	}

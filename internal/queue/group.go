@@ -17,7 +17,8 @@ type group struct {
 	stalled  int  // workers that hang on its tasks
 	stuck    bool // they all do, and the memory is tight
 
-	fails    int // failures in a row
+	fails    int  // failures in a row
+	worked   bool // it has worked once, as far as is remembered
 	restTo   time.Time
 	lastGood time.Time
 	parked   []*dest // want a claim once it has rested or has room

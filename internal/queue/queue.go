@@ -40,8 +40,9 @@ type Config struct {
 	// Rest is how long a group rests after its n-th failure in a row; nil: 1,
 	// 2, 4, 8, then 15 minutes, give or take a tenth.
 	Rest func(n int) time.Duration
-	// Probes is how many groups that have failed are tried again in a second;
-	// 0: 100. When there are more, they rest longer.
+	// Probes is how many groups that have failed and never worked are tried again
+	// in a second; 0: 100. When there are more, they rest longer, by a quarter of
+	// an hour at most.
 	Probes int
 
 	Now     func() time.Time

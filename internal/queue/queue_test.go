@@ -363,6 +363,42 @@ func TestProbesKeepTheirPace(t *testing.T) {
 	})
 }
 
+// A site that worked is probed when its rest is over, also when somebody has
+// thousands of dead ones.
+func TestProbesOfOthersDelayNoSiteThatWorked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		x := newWorld(t, Config{Rand: func() float64 { return .5 }, Probes: 1, Workers: 4000}, func(x *world) deed {
+			return func(ctx context.Context, w *Worker, k *Task) {
+				if k.Job.Dest == "good.example" && !down.Load() {
+					x.finish(ctx, w, k)
+					return
+				}
+				w.Fail(time.Now())
+				x.later(time.Minute)(ctx, w, k)
+			}
+		})
+		x.run()
+		x.accept("good.example", 1)
+		time.Sleep(time.Second)
+		for i := range 500 {
+			x.accept(fmt.Sprintf("dead%d.example", i), 1)
+		}
+		time.Sleep(5 * time.Second)
+		down.Store(true)
+		x.accept("good.example", 1)
+		time.Sleep(time.Second)
+		down.Store(false)
+		time.Sleep(70 * time.Second)
+		if n := len(x.tried("good.example")); n != 3 {
+			t.Errorf("%d tries, want one, one that failed, and one a minute later", n)
+		}
+		if n := len(x.tried("dead499.example")); n != 1 {
+			t.Errorf("the last of 500 dead sites was tried %d times, want once", n)
+		}
+	})
+}
+
 func TestPace(t *testing.T) {
 	p := newPace(2)
 	at := time.Unix(1000, 500)
@@ -380,6 +416,13 @@ func TestPace(t *testing.T) {
 	for i, want := range []int64{1002, 1004, 1005} {
 		if got := p.slot(at); got.Unix() != want {
 			t.Errorf("last slot %d: %v, want second %d", i, got, want)
+		}
+	}
+	far := newPace(1)
+	for i := range 2000 {
+		want := 1000 + min(int64(i), int64(maxLonger/time.Second))
+		if got := far.slot(time.Unix(1000, 0)); got.Unix() != want {
+			t.Fatalf("slot %d of one a second: second %d, want %d", i, got.Unix(), want)
 		}
 	}
 	p.forget(time.Unix(1005, 0))

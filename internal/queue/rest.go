@@ -29,7 +29,7 @@ func (w *Worker) Good() {
 
 // works notes that a group works. q.mu is held.
 func (q *Queue) works(g *group, now time.Time) {
-	g.lastGood = now
+	g.lastGood, g.worked = now, true
 	if g.proven {
 		return
 	}
@@ -81,7 +81,11 @@ func (w *Worker) Fail(began time.Time) (rests time.Time) {
 		l.limit, l.score = min(l.limit, startLimit), 0
 	}
 	g.fails++
-	q.rest(g, q.pace.slot(now.Add(q.c.Rest(g.fails))))
+	until := now.Add(q.c.Rest(g.fails))
+	if !g.worked { // those that worked are few, and somebody misses them
+		until = q.pace.slot(until)
+	}
+	q.rest(g, until)
 	return g.restTo
 }
 

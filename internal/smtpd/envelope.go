@@ -42,7 +42,7 @@ func (s *session) expect() {
 // expectNext announces the next message of a client that was quick before.
 func (s *session) expectNext() {
 	s.took = s.now()
-	if expect := s.c.srv.cfg.Expect; expect != nil && s.quick {
+	if expect := s.c.srv.cfg.Expect; expect != nil && s.quick && s.authed {
 		s.met = expect()
 	}
 }

@@ -58,6 +58,9 @@ func TestMessagesAreAnnounced(t *testing.T) {
 		stranger.begin("abuse@" + hostname)
 		check("of a stranger", 0)
 		stranger.say(letter+".", "250 2.0.0 ")
+		stranger.delivers("abuse@" + hostname)
+		stranger.delivers("abuse@" + hostname)
+		check("of a stranger who is quick", 0)
 		if n := atAccept.Load(); n != 0 {
 			t.Errorf("messages that were handed over were still expected %d times", n)
 		}

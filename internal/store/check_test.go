@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -23,6 +24,28 @@ func TestCheck(t *testing.T) {
 	}
 	if list, err := store.Check(t.Context(), c.Dir); err != nil || len(list) > 0 {
 		t.Fatalf("a sound database: %q, %v", list, err)
+	}
+	// What was killed left its log behind: that is read as well, and nothing is
+	// written.
+	copied := t.TempDir()
+	for _, name := range []string{"pennypost.db", "pennypost.db-wal"} {
+		b, err := os.ReadFile(filepath.Join(c.Dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(copied, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := store.Check(t.Context(), copied); err != nil || len(list) > 0 {
+		t.Errorf("what a killed service left: %q, %v", list, err)
+	}
+	for _, name := range []string{"pennypost.db", "pennypost.db-wal"} {
+		before, err1 := os.ReadFile(filepath.Join(c.Dir, name))
+		after, err2 := os.ReadFile(filepath.Join(copied, name))
+		if err1 != nil || err2 != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s was changed by the check: %v, %v", name, err1, err2)
+		}
 	}
 	root := number(t, st, `SELECT rootpage FROM sqlite_schema WHERE name = 'meta'`)
 	if err := st.Close(); err != nil {

@@ -108,8 +108,15 @@ func (c *checkpointer) failed(err error) {
 
 func (c *checkpointer) look() error {
 	log, copied, err := checkpoint(c.conn, "NOOP")
-	if err != nil || log-copied < copyFrom {
+	switch {
+	case err != nil:
 		return err
+	case log >= c.renewAt && log-copied < copyFrom:
+		// All but the last of it is copied, and it did not begin anew: somebody
+		// was reading it.
+		return c.renew()
+	case log-copied < copyFrom:
+		return nil
 	}
 	// A pass copies what was there when it began; meanwhile the log grows by
 	// what is written in the time of a pass, which is less each time. When it is

@@ -9,11 +9,12 @@
 //
 // One connection writes, and belongs to the committer: all closures that wait
 // share one physical transaction and one sync (commit.go), and a batch stays
-// open for some milliseconds while many more are on their way (company.go). A pool of
-// connections reads beside it, each View a snapshot of the write-ahead log. The
+// open for some milliseconds while many more are on their way (company.go). A
+// pool of connections reads beside it, each View a snapshot of the write-ahead log. The
 // log is synced at every commit (synchronous=FULL); a sync that fails is final,
-// and so is one that cannot be believed (confirm.go). A full disk is not: what does not fit into the log was not committed, and room
-// for the log's index is taken at the start (walindex.go).
+// and so is one that cannot be believed (confirm.go). A full disk is not: what
+// does not fit into the log was not committed, and room for the log's index is
+// taken at the start (walindex.go).
 // The checkpointer copies the log into the file beside the work
 // (checkpoint.go). The driver is called without database/sql, which would cost
 // more than the statements (liteconn.go). A lock on the directory keeps other
