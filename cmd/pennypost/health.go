@@ -80,7 +80,7 @@ func localOnly(next http.Handler) http.Handler {
 }
 
 func (h *health) healthz(w http.ResponseWriter, r *http.Request) {
-	answer(w, map[string]check{"store": h.checkStore(r.Context()), "certificate": h.checkCert(), "room": h.checkRoom()})
+	answer(w, map[string]check{"store": h.checkStore(r.Context()), "certificate": h.checkCert(), "room": h.healthyRoom()})
 }
 
 func (h *health) readyz(w http.ResponseWriter, r *http.Request) {
@@ -101,6 +101,16 @@ func (h *health) checkRoom() check {
 		return check{Status: healthWarn, Note: "the memory for requests is used up"}
 	}
 	return check{Status: healthOK}
+}
+
+// healthyRoom only warns: nobody should restart the service for a full disk, as
+// those do that ask whether it is healthy. It goes on by itself.
+func (h *health) healthyRoom() check {
+	c := h.checkRoom()
+	if c.Status == healthFail {
+		c.Status = healthWarn
+	}
+	return c
 }
 
 func (h *health) checkStore(ctx context.Context) check {

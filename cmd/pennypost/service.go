@@ -99,7 +99,7 @@ func (s *service) openRoom(ctx context.Context) error {
 			s.log.WarnContext(ctx, "requests are refused for now: the memory for their bodies is used up", "octets", s.memory.http)
 		}
 	})
-	s.work = shed.NewMemory(s.memory.work, nil)
+	s.work = shed.NewMemory(s.memory.work, nil).FavourSmall()
 	if s.conf.databaseURL == "" {
 		s.disk = shed.NewDisk(shed.DiskConfig{Dir: s.conf.dataDir, Reserve: s.conf.diskReserve, Now: s.now})
 	}

@@ -34,6 +34,9 @@ func TestLimits(t *testing.T) {
 		{"work", style("q~br{x:1}") + strings.Repeat("<br>", 10_000), Limits{Work: 1_000_000}},
 		{"work", style("br:nth-last-child(2n+1){x:1}") + strings.Repeat("<br>", 10_000), Limits{}},
 		{"work", style("p{"+rules(3000, "x%d:1;")+"}") + "<p>", Limits{Work: 1_000_000}},
+		// End tags that look for their start tags behind many others.
+		{"work", style("p{x:1}") + strings.Repeat("<i>", 30_000) + strings.Repeat("<b>", 30_000) + strings.Repeat("</i>", 30_000), Limits{}},
+		{"work", style("p{x:1}") + strings.Repeat("<b>", 30_000) + strings.Repeat("</td>", 30_000), Limits{}},
 		{"output", style("br{x:"+strings.Repeat("1", 10_000)+"}") + strings.Repeat("<br>", 10_000), Limits{}},
 	} {
 		_, err := Inline(t.Context(), []byte(e.src), Options{Limits: e.limits})
@@ -49,6 +52,24 @@ func TestCombinatorsStayPolynomial(t *testing.T) {
 	src := page(strings.Repeat("div ", 40)+"i b{x:1}"+strings.Repeat("div>", 40)+"i b{x:1}", strings.Repeat("<div>", 300)+"<b>")
 	if _, err := Inline(t.Context(), []byte(src), Options{Limits: Limits{Work: 100_000}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The name that numbers the tags is found in one pass, whatever names the source
+// has.
+func TestNamesInSource(t *testing.T) {
+	var names strings.Builder
+	for i := range 200_000 {
+		fmt.Fprintf(&names, "data-tag%d data-tag%08d ", i, i)
+	}
+	src := page("p{x:1}", "<p "+names.String()[:4<<20]+">")
+	began := time.Now()
+	out, err := Inline(t.Context(), []byte(src), Options{Limits: Limits{Work: 1 << 40}})
+	if err != nil || !strings.Contains(string(out), `<p style="x: 1;" data-tag0 `) {
+		t.Errorf("%v, %.200s", err, out)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 

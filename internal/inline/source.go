@@ -3,6 +3,7 @@ package inline
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -43,7 +44,9 @@ func read(b *budget, src []byte) (*document, error) {
 	if err := d.tokenize(b); err != nil {
 		return nil, err
 	}
-	d.plain()
+	if err := d.plain(b); err != nil {
+		return nil, err
+	}
 	mark := d.unusedName()
 	root, err := parseTree(b, d.numbered(mark))
 	if err != nil {
@@ -140,7 +143,7 @@ func (d *document) newTag(start, end int, endTag bool) tag {
 // deep, and leaves all of their name without a number. HTML keeps but three
 // elements of equal attributes in its list of active formatting elements; the
 // numbers would make them unequal. Counting errs towards too many.
-func (d *document) plain() {
+func (d *document) plain(b *budget) error {
 	var open []string // formatting elements, and "" for what hides them
 	count, deep := map[string]int{}, map[string]bool{}
 	for i := range d.tags {
@@ -152,27 +155,36 @@ func (d *document) plain() {
 				deep[t.name] = true
 			}
 		case formatting(t.name):
-			for j := len(open) - 1; j >= 0 && open[j] != ""; j-- {
-				if open[j] == t.name {
-					open = append(open[:j], open[j+1:]...)
-					count[t.name]--
-					break
-				}
+			j := len(open) - 1
+			for j >= 0 && open[j] != "" && open[j] != t.name {
+				j--
+			}
+			if err := b.spend(len(open) - j); err != nil {
+				return err
+			}
+			if j >= 0 && open[j] != "" {
+				open = append(open[:j], open[j+1:]...)
+				count[t.name]--
 			}
 		case hides(t.name) && !t.endTag:
 			open = append(open, "")
 		case hides(t.name):
-			for j := len(open) - 1; j >= 0; j-- {
-				if open[j] == "" {
-					open = append(open[:j], open[j+1:]...)
-					break
-				}
+			j := len(open) - 1
+			for j >= 0 && open[j] != "" {
+				j--
+			}
+			if err := b.spend(len(open) - j); err != nil {
+				return err
+			}
+			if j >= 0 {
+				open = append(open[:j], open[j+1:]...)
 			}
 		}
 	}
 	for i := range d.tags {
 		d.tags[i].plain = deep[d.tags[i].name]
 	}
+	return nil
 }
 
 // formatting names the active formatting elements of HTML that can nest.
@@ -196,13 +208,23 @@ func hides(name string) bool {
 // unusedName is an attribute name that does not occur in the source.
 func (d *document) unusedName() string {
 	const stem = "data-tag"
+	const digits = 8 // more numbers than a source has room for names
 	low := bytes.ToLower(d.src)
-	if !bytes.Contains(low, []byte(stem)) {
+	taken := make(map[string]bool)
+	for rest := low; ; {
+		_, after, found := bytes.Cut(rest, []byte(stem))
+		if !found {
+			break
+		}
+		taken[string(after[:min(digits, len(after))])] = true
+		rest = after
+	}
+	if len(taken) == 0 {
 		return stem
 	}
-	for n := 0; ; n++ { // among as many names as the source has bytes, one is unused
-		if name := stem + strconv.Itoa(n); !bytes.Contains(low, []byte(name)) {
-			return name
+	for n := 0; ; n++ {
+		if number := fmt.Sprintf("%0*d", digits, n); !taken[number] {
+			return stem + number
 		}
 	}
 }

@@ -9,7 +9,7 @@ const maxFaint = 200_000
 // faint is what is left of a group that failed, or worked: how often it failed
 // in a row, and until when it rests, or when it worked last.
 type faint struct {
-	fails  int32
+	fails  int
 	worked bool
 	until  int64 // microseconds since 1970
 }
@@ -24,7 +24,7 @@ func (q *Queue) fade(g *group) {
 		if g.lastGood.After(until) {
 			until = g.lastGood
 		}
-		q.faint[g.name] = faint{int32(min(g.fails, 1<<20)), g.worked, until.UnixMicro()}
+		q.faint[g.name] = faint{g.fails, g.worked, until.UnixMicro()}
 	}
 }
 
@@ -44,7 +44,7 @@ func (g *group) recollect(q *Queue) {
 		return
 	}
 	delete(q.faint, g.name)
-	g.fails, g.worked, g.restTo = int(f.fails), f.worked, time.UnixMicro(f.until)
+	g.fails, g.worked, g.restTo = f.fails, f.worked, time.UnixMicro(f.until)
 }
 
 // sweepFaint drops what is of no use any more: a group that has not been tried

@@ -17,6 +17,8 @@ var ErrNoMemory = errors.New("too many messages at once")
 // nil Memory has no end.
 type Memory struct {
 	size    int64
+	small   int64 // the most that a small taker takes; 0: there are none
+	kept    int64 // for small takers
 	changed func(short bool)
 
 	mu      sync.Mutex
@@ -40,17 +42,39 @@ func NewMemory(size int64, changed func(short bool)) *Memory {
 	return &Memory{size: size, free: size, changed: changed}
 }
 
+// FavourSmall lets small takers pass large ones that wait, and keeps a part for
+// them: who sends little does not wait for those who send much. It is for the
+// maker, before anybody takes, and gives m.
+func (m *Memory) FavourSmall() *Memory {
+	m.small, m.kept = m.size/smallShare, m.size/keptShare
+	return m
+}
+
+// A taker is small up to a 128th of the memory. An eighth is for small ones.
+const (
+	smallShare = 128
+	keptShare  = 8
+)
+
+// room tells whether so many octets may be taken now. m.mu is held.
+func (m *Memory) room(n int64) bool {
+	if n <= m.small {
+		return n <= m.free
+	}
+	return n <= m.free-m.kept
+}
+
 // Take takes octets, and waits for them at most that long; it gives how many it
-// took, since more than there are in all is all of them. The error is
+// took, since more than a large taker may have is all of that. The error is
 // ErrNoMemory or that of the context.
 func (m *Memory) Take(ctx context.Context, n int64, within time.Duration) (taken int64, err error) {
 	if m == nil {
 		return 0, nil
 	}
-	n = max(0, min(n, m.size))
+	n = max(0, min(n, m.size-m.kept))
 	w := &waiter{n: n}
 	m.mu.Lock()
-	if m.free >= n && m.waiters.Len() == 0 {
+	if m.room(n) && (m.waiters.Len() == 0 || n <= m.small) {
 		m.free -= n
 		m.mu.Unlock()
 		return n, nil
@@ -101,16 +125,23 @@ func (m *Memory) Give(n int64) {
 	}
 }
 
-// serve gives what is free to those who wait, in their order. m.mu is held.
+// serve gives what is free to those who wait: to large ones in their order, to
+// small ones past them. m.mu is held.
 func (m *Memory) serve() {
-	for e := m.waiters.Front(); e != nil; e = m.waiters.Front() {
-		w := e.Value.(*waiter)
-		if w.n > m.free {
-			return
+	blocked := false // a large one is at the head, and has no room
+	for e := m.waiters.Front(); e != nil; {
+		w, next := e.Value.(*waiter), e.Next()
+		large := w.n > m.small
+		switch {
+		case large && blocked:
+		case m.room(w.n):
+			m.free -= w.n
+			m.waiters.Remove(e)
+			close(w.have)
+		default:
+			blocked = blocked || large
 		}
-		m.free -= w.n
-		m.waiters.Remove(e)
-		close(w.have)
+		e = next
 	}
 }
 

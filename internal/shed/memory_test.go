@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Who waits is served in order, and small takers do not pass large ones.
+// Who waits is served in order.
 func TestMemoryInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10, nil)
@@ -35,6 +35,59 @@ func TestMemoryInOrder(t *testing.T) {
 		synctest.Wait()
 		if len(order) != 2 || m.Held() != 10 {
 			t.Errorf("%d served, %d held", len(order), m.Held())
+		}
+	})
+}
+
+// Who takes little passes those who take much, and finds room when they have
+// taken all that is for them.
+func TestMemoryLeavesRoomForSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(1280, nil).FavourSmall() // up to 10 is small, 160 are kept for that
+		take := func(n int64) int64 {
+			got, err := m.Take(t.Context(), n, time.Second)
+			if err != nil {
+				t.Errorf("%d: %v", n, err)
+			}
+			return got
+		}
+		if got := take(5000); got != 1120 {
+			t.Errorf("a large taker got %d, want all but what is kept", got)
+		}
+		large := make(chan int64, 2)
+		for _, n := range []int64{600, 11} {
+			go func() { large <- take(n) }()
+			synctest.Wait()
+		}
+		began := time.Now()
+		for range 16 {
+			take(10)
+		}
+		if waited := time.Since(began); waited != 0 || m.Held() != 1280 {
+			t.Errorf("small takers waited %v; %d are held", waited, m.Held())
+		}
+		small := make(chan int64, 1)
+		go func() { small <- take(10) }()
+		synctest.Wait()
+		m.Give(10)
+		synctest.Wait()
+		if len(small) != 1 || len(large) != 0 {
+			t.Errorf("%d small and %d large were served, want the small one past the others", len(small), len(large))
+		}
+		m.Give(700) // what is kept stays, and the second does not pass the first
+		synctest.Wait()
+		if len(large) != 0 {
+			t.Errorf("%d large takers were served before there was room for the first", len(large))
+		}
+		m.Give(60)
+		synctest.Wait()
+		if len(large) != 1 || <-large != 600 {
+			t.Error("the first large taker was not served, or the second with it")
+		}
+		m.Give(100)
+		synctest.Wait()
+		if len(large) != 1 || <-large != 11 {
+			t.Error("the second large taker was not served")
 		}
 	})
 }

@@ -18,29 +18,10 @@ import (
 // garbled goes out, and the others are delivered.
 func TestDamagedRows(t *testing.T) {
 	t.Parallel()
-	w := start(t)
-	w.acts(func(m fakenet.Moment) fakenet.Act {
-		if m.Stage == fakenet.RcptTo {
-			return fakenet.Act{Reply: "451 4.3.0 Busy, try again in 3 seconds"}
-		}
-		return fakenet.Act{}
-	})
 	const n = 40
-	var all []string
-	for range n / 5 {
-		if err := w.sendHTTP(5, func() string {
-			to := w.freshAt([]string{"d0.test", "d1.test", "d2.test", "d3.test"}[len(all)%4])
-			all = append(all, to)
-			return to
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.until(20*time.Second, "all to be deferred", func() bool { return w.metric("pennypost_delivery_outcomes_total") >= n })
-	w.stop()
+	w, all := deferredAndStopped(t, n)
 	content, job := all[7], all[22]
 	w.damage(content, job)
-	w.acts(func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
 	w.boot()
 	excused := func(to string) bool { return to == content || to == job }
 	w.settle(30*time.Second, excused)
@@ -65,6 +46,32 @@ func TestDamagedRows(t *testing.T) {
 	if err := db.QueryRow(`SELECT COUNT(*) FROM jobs WHERE held = 2`).Scan(&heldJobs); err != nil || heldJobs != 1 {
 		t.Errorf("%d jobs wait for a person, %v; want 1", heldJobs, err)
 	}
+}
+
+// deferredAndStopped gives a world whose program is stopped, with n messages that
+// are due within seconds, and their recipients.
+func deferredAndStopped(t *testing.T, n int) (w *world, all []string) {
+	t.Helper()
+	w = start(t)
+	w.acts(func(m fakenet.Moment) fakenet.Act {
+		if m.Stage == fakenet.RcptTo {
+			return fakenet.Act{Reply: "451 4.3.0 Busy, try again in 3 seconds"}
+		}
+		return fakenet.Act{}
+	})
+	for range n / 5 {
+		if err := w.sendHTTP(5, func() string {
+			to := w.freshAt([]string{"d0.test", "d1.test", "d2.test", "d3.test"}[len(all)%4])
+			all = append(all, to)
+			return to
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until(20*time.Second, "all to be deferred", func() bool { return w.metric("pennypost_delivery_outcomes_total") >= float64(n) })
+	w.stop()
+	w.acts(func(fakenet.Moment) fakenet.Act { return fakenet.Act{} })
+	return w, all
 }
 
 // damage changes an octet of the content of one message, and one of the job of
