@@ -177,20 +177,20 @@ func (q *Queue) sweep() {
 
 // sweepIdle forgets dests, groups and lanes that nothing goes on with.
 func (q *Queue) sweepIdle(now time.Time) {
-	surplus := len(q.dests) - maxDests
+	surplus := len(q.groups) - q.groupsKept
+	for _, g := range q.groups {
+		if g.forgettable(now) || surplus > 0 && g.asleep(q) {
+			q.fade(g)
+			surplus--
+		}
+	}
+	surplus = len(q.dests) - maxDests
 	for name, d := range q.dests {
 		if d.held > 0 || d.looking || d.wanting || d.parked {
 			continue // what it has in the store is found by the scan
 		}
 		if d.group == nil || !now.Before(d.until) || surplus > 0 {
 			delete(q.dests, name)
-			surplus--
-		}
-	}
-	surplus = len(q.groups) - maxGroups
-	for _, g := range q.groups {
-		if g.forgettable(now) || surplus > 0 && g.fails > 0 && g.idle() {
-			q.fade(g)
 			surplus--
 		}
 	}

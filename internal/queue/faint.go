@@ -17,6 +17,10 @@ type faint struct {
 // fade forgets a group but for how it fared. q.mu is held.
 func (q *Queue) fade(g *group) {
 	g.gone = true
+	for _, d := range g.parked {
+		d.parked = false
+	}
+	g.parked = nil
 	g.lane.groups--
 	delete(q.groups, g.name)
 	if (g.fails > 0 || g.worked) && len(q.faint) < maxFaint {
@@ -31,7 +35,7 @@ func (q *Queue) fade(g *group) {
 // thin sweeps earlier than is due when groups come in crowds, as when thousands
 // of sites turn out to be dead. q.mu is held.
 func (q *Queue) thin(now time.Time) {
-	if len(q.groups) > 2*maxGroups && late(now, q.thinned, time.Second) {
+	if len(q.groups) > 2*q.groupsKept && late(now, q.thinned, time.Second) {
 		q.thinned = now
 		q.sweepIdle(now)
 	}

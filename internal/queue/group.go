@@ -64,6 +64,12 @@ func (g *group) idle() bool {
 	return g.pending() == 0 && len(g.parked) == 0 && g.probe == nil && !g.full
 }
 
+// asleep tells whether it failed and nothing goes on in it but that dests wait
+// for the end of its rest, which the scan finds as well: their rows say so.
+func (g *group) asleep(q *Queue) bool {
+	return g.fails > 0 && g.pending() == 0 && g.probe == nil && !g.full && (len(g.parked) == 0 || g.resting(q))
+}
+
 // push admits a task, or lets it wait for that.
 func (q *Queue) push(g *group, t *Task) {
 	switch {

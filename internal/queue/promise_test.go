@@ -104,6 +104,47 @@ func TestDestsThatWaitForALookUpAreBounded(t *testing.T) {
 	})
 }
 
+// Of dead sites with more mail than was tried nothing is kept in memory either,
+// and that mail goes all the same once they are back.
+func TestFadedGroupsAreServed(t *testing.T) {
+	const sites, each, kept = 400, 3, 20
+	synctest.Test(t, func(t *testing.T) {
+		var alive atomic.Bool
+		x := newWorld(t, Config{}, func(x *world) deed {
+			return func(ctx context.Context, w *Worker, task *Task) {
+				if alive.Load() {
+					x.finish(ctx, w, task)
+					return
+				}
+				w.Fail(time.Now())
+				x.later(time.Minute)(ctx, w, task)
+			}
+		})
+		x.q.groupsKept = kept
+		for i := range sites {
+			x.free(fmt.Sprint(i, ".example"), each)
+		}
+		x.run()
+		time.Sleep(50 * time.Second) // all have failed once and rest for a minute, about
+		x.q.mu.Lock()
+		if n := len(x.q.groups); n > 2*kept {
+			t.Errorf("%d groups are in memory, want at most %d", n, 2*kept)
+		}
+		x.q.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		if n := len(x.tried("0.example")); n < 3 {
+			t.Errorf("%d tries of the first site in ten minutes", n)
+		}
+		alive.Store(true)
+		time.Sleep(time.Hour)
+		for i := range sites {
+			if left := x.claimable(fmt.Sprint(i, ".example")); left != 0 {
+				t.Errorf("%d.example: %d jobs are left", i, left)
+			}
+		}
+	})
+}
+
 // The memory does not grow with the number of sites that are dead.
 func TestRestingGroupsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -114,6 +155,10 @@ func TestRestingGroupsAreBounded(t *testing.T) {
 			d := x.q.dest(fmt.Sprint(i, ".example"))
 			d.group = x.q.group(groupName{d.name, d.name})
 			d.group.fails, d.group.restTo, d.until = 1, time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+			if i%4 != 0 { // has more mail in the store
+				d.more = true
+				x.q.park(d, d.group)
+			}
 		}
 		x.q.sweep()
 		if n := len(x.q.groups); n != maxGroups {
@@ -122,12 +167,19 @@ func TestRestingGroupsAreBounded(t *testing.T) {
 		if n := len(x.q.lanes); n > maxGroups {
 			t.Errorf("%d lanes are left of %d groups", n, len(x.q.groups))
 		}
+		if n := len(x.q.dests); n > maxDests {
+			t.Errorf("%d dests are left of %d groups", n, len(x.q.groups))
+		}
 		// What they are needed for is not forgotten.
 		for i := range maxGroups + 5_000 {
 			name := fmt.Sprint(i, ".example")
 			if g := x.q.group(groupName{name, name}); g.fails != 1 || !g.resting(x.q) {
 				t.Fatalf("group %d: %d failures, rests until %v", i, g.fails, g.restTo)
 			}
+		}
+		for _, d := range x.q.dests { // what the ends of their rests do
+			x.q.unpark(d)
+			d.more = false
 		}
 		time.Sleep(3 * time.Hour)
 		x.q.sweep()

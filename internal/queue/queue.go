@@ -138,11 +138,12 @@ type Queue struct {
 	placing map[holder]int // these by dest and tenant
 	settled chan struct{}  // closed when stopping and placed is 0
 
-	want   []*dest // a claim is due, first come, first served
-	due    dueHeap
-	pace   pace
-	back   []handBack // to be freed in the store
-	delays map[string]time.Time
+	want       []*dest // a claim is due, first come, first served
+	due        dueHeap
+	pace       pace
+	back       []handBack // to be freed in the store
+	delays     map[string]time.Time
+	groupsKept int // beyond that those fade that are asleep
 
 	hire    func(*Worker) // starts its goroutine; set by Run
 	workers map[*Worker]struct{}
@@ -164,19 +165,20 @@ type Queue struct {
 func New(c Config) *Queue {
 	c.fill()
 	q := &Queue{
-		c:       c,
-		kick:    make(chan struct{}, 1),
-		dests:   make(map[string]*dest),
-		placing: make(map[holder]int),
-		lanes:   make(map[string]*lane),
-		groups:  make(map[groupName]*group),
-		faint:   make(map[groupName]faint),
-		settled: make(chan struct{}),
-		due:     newDueHeap(maxDue),
-		pace:    newPace(c.Probes),
-		delays:  make(map[string]time.Time),
-		workers: make(map[*Worker]struct{}),
-		idle:    list.New(),
+		c:          c,
+		kick:       make(chan struct{}, 1),
+		dests:      make(map[string]*dest),
+		placing:    make(map[holder]int),
+		lanes:      make(map[string]*lane),
+		groups:     make(map[groupName]*group),
+		faint:      make(map[groupName]faint),
+		settled:    make(chan struct{}),
+		due:        newDueHeap(maxDue),
+		groupsKept: maxGroups,
+		pace:       newPace(c.Probes),
+		delays:     make(map[string]time.Time),
+		workers:    make(map[*Worker]struct{}),
+		idle:       list.New(),
 	}
 	q.met = newCounters(q, c.Metrics)
 	return q
