@@ -32,8 +32,8 @@ type Template struct {
 
 func (t *Template) inlineCSS() bool { return t.InlineCSS == nil || *t.InlineCSS }
 
-// ruleTemplate is the rule of what could not be rendered.
-const ruleTemplate = "template"
+// RuleTemplate is the rule of recipients whose message could not be rendered.
+const RuleTemplate = "template"
 
 // maxAlias is more than any alias has.
 const maxAlias = 1000
