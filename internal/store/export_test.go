@@ -16,6 +16,7 @@ const (
 	SQLNextPriority = nextPriority
 	SQLEarliestJob  = earliestJob
 	SQLClaimJobs    = claimJobs + `)`
+	SQLTemplateRef  = templateRef
 )
 
 // SearchSQL gives the query of a search.

@@ -37,6 +37,9 @@ type draft struct {
 	trackLinks   pennypost.TrackLinks // "": the server's setting
 	deliverBy    time.Time
 	needsUTF8    bool
+	parts        []*eml.Part // the files, until there are bodies
+	unrendered   string      // why the template could not be rendered
+	extra        int64       // taken of the memory for what was rendered
 	content      []byte
 }
 
