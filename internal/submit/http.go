@@ -137,6 +137,9 @@ func (dr *draft) setTexts(s *Submission) error {
 	if err := dr.setTrackLinks(s.TrackLinks); err != nil {
 		return err
 	}
+	if err := dr.setSendAt(s.SendAt); err != nil {
+		return err
+	}
 	return dr.setDeliverBy(s.DeliverBy)
 }
 

@@ -215,7 +215,7 @@ func newMessage(dr *draft, tx *store.Tx) *pennypost.Message {
 		From: mailbox(dr.from), To: mailboxes(dr.to), Cc: mailboxes(dr.cc), Bcc: mailboxes(dr.bcc),
 		ReplyTo: mailboxes(dr.replyTo), Subject: dr.subject, Tag: dr.tag, Metadata: dr.metadata,
 		Attachments: dr.files, TrackLinks: pennypost.TrackNone, HeaderID: dr.headerID,
-		ReceivedAt: tx.Now(), DeliverBy: dr.deliverBy, Size: int64(len(dr.content)),
+		ReceivedAt: tx.Now(), SendAt: dr.sendAt, DeliverBy: dr.deliverBy, Size: int64(len(dr.content)),
 		NeedsSMTPUTF8: dr.needsUTF8, Recipients: len(dr.recipients),
 	}
 }
@@ -226,7 +226,7 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 	for n, a := range e.draft.recipients {
 		r := pennypost.Recipient{
 			MessageID: e.id, N: n, Address: a, State: pennypost.Queued,
-			NextAt: in.tx.Now(), ChangedAt: in.tx.Now(),
+			NextAt: e.message.Begins(), ChangedAt: in.tx.Now(),
 		}
 		if len(inactive) > 0 && inactive[0] == a {
 			r.State, r.NextAt = pennypost.Suppressed, time.Time{}

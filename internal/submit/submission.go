@@ -20,6 +20,7 @@ type Submission struct {
 	TrackOpens                 *bool  // nil: the server's setting
 	TrackLinks                 string // "": the server's setting
 	Stream                     string // "": outbound, or the token's own
+	SendAt                     time.Time // not before; zero or past: at once
 	DeliverBy                  time.Time
 }
 
