@@ -17,6 +17,7 @@ const (
 	SQLNextPriority = nextPriority
 	SQLEarliestJob  = earliestJob
 	SQLClaimJobs    = claimJobs + `)`
+	SQLTemplateRef  = templateRef
 )
 
 // SearchSQL gives the query of a search.

@@ -13,7 +13,7 @@ type NewMessage struct {
 	// Content is the canonical MIME as it will be signed: without Return-Path,
 	// DKIM-Signature and X-PM-RCPT.
 	Content    []byte
-	Recipients []pennypost.Recipient // Queued or Suppressed, in the order of their numbers
+	Recipients []pennypost.Recipient // Queued, Suppressed or Bounced, in the order of their numbers
 	// Jobs are those of the recipients to deliver, with an id of NextID; born
 	// leased (Lease is Session) or free.
 	Jobs []pennypost.Job

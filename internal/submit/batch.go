@@ -52,9 +52,14 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 	defer d.conf.Work.Give(taken)
 	entries := make([]*entry, 0, min(len(list), stepMessages))
 	at := make([]int, 0, cap(entries)) // their places in results
+	defer func() {
+		for _, e := range entries {
+			d.conf.Work.Give(e.extra)
+		}
+	}()
 	n, size := 0, 0
 	for ; n < len(list) && len(entries) < stepMessages && size < stepBytes; n++ {
-		e, err := d.enter(c, list[n])
+		e, err := d.enter(ctx, c, list[n])
 		switch {
 		case err != nil:
 			results[n].Err = d.streamFirst(ctx, c, list[n], err)

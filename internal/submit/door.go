@@ -59,6 +59,8 @@ type Door struct {
 	refused  *metrics.Counter
 	turned   *metrics.Counter
 	opening  opening
+
+	templates *templateCache
 }
 
 // New makes a door. An error names the setting that is missing or wrong.
@@ -96,7 +98,7 @@ func New(c Config) (*Door, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Door{
-		conf: c, log: c.Log,
+		conf: c, log: c.Log, templates: newTemplateCache(maxTemplates),
 		accepted: c.Metrics.Counter("submit_accepted_recipients", "Recipients of accepted messages that are to be delivered, by edge.", "source"),
 		refused:  c.Metrics.Counter("submit_refused_messages", "Messages refused, by edge and code of the contract.", "source", "code"),
 		turned:   c.Metrics.Counter("submit_turned_away", "Messages that were not let in, by reason: disk, delay, memory.", "reason"),
@@ -123,8 +125,11 @@ func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*
 	}
 	defer d.conf.Work.Give(taken)
 	coming := d.conf.Store.Expect()
-	e, err := d.enter(c, s)
+	e, err := d.enter(ctx, c, s)
 	d.conf.Store.Met(&coming)
+	if e != nil {
+		defer d.conf.Work.Give(e.extra)
+	}
 	switch {
 	case err != nil:
 		err = d.streamFirst(ctx, c, s, err)
@@ -149,7 +154,7 @@ func (d *Door) Expect() (met func()) {
 }
 
 // enter makes a draft of a submission and renders it.
-func (d *Door) enter(c pennypost.Caller, s *Submission) (*entry, error) {
+func (d *Door) enter(ctx context.Context, c pennypost.Caller, s *Submission) (*entry, error) {
 	dr, err := d.draft(c, s)
 	if err != nil {
 		return nil, err
@@ -157,7 +162,13 @@ func (d *Door) enter(c pennypost.Caller, s *Submission) (*entry, error) {
 	if c.Kind == pennypost.CallerTest {
 		return &entry{draft: dr}, nil
 	}
+	if s.Template != nil {
+		if err := d.fillIn(ctx, dr, s); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.render(dr); err != nil {
+		d.conf.Work.Give(dr.extra)
 		return nil, err
 	}
 	return &entry{draft: dr}, nil

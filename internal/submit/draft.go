@@ -38,6 +38,9 @@ type draft struct {
 	sendAt       time.Time // zero: at once
 	deliverBy    time.Time
 	needsUTF8    bool
+	parts        []*eml.Part // the files, until there are bodies
+	unrendered   string      // why the template could not be rendered
+	extra        int64       // taken of the memory for what was rendered
 	content      []byte
 }
 

@@ -44,7 +44,7 @@ func (e *entry) release() {
 }
 
 func (e *entry) result() *Accepted {
-	a := &Accepted{ID: e.id, SubmittedAt: e.at}
+	a := &Accepted{ID: e.id, SubmittedAt: e.at, Unrendered: e.unrendered != ""}
 	if e.message != nil {
 		a.SubmittedAt = e.message.ReceivedAt
 	}

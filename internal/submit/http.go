@@ -20,7 +20,7 @@ func (d *Door) draft(c pennypost.Caller, s *Submission) (*draft, error) {
 		return nil, err
 	}
 	for _, check := range []func(*Submission) error{
-		dr.setOriginator, dr.setDestinations, dr.checkBodies, dr.setTexts, dr.setHeaders, dr.setFiles,
+		dr.setOriginator, dr.setDestinations, dr.checkBodies, dr.setTexts, dr.setHeaders, dr.setFiles, dr.checkTemplate,
 	} {
 		if err := check(s); err != nil {
 			return nil, err
@@ -113,6 +113,7 @@ func (dr *draft) setDestinations(s *Submission) error {
 
 func (dr *draft) checkBodies(s *Submission) error {
 	switch {
+	case s.Template != nil: // checkTemplate
 	case s.TextBody == "" && s.HTMLBody == "":
 		return pennypost.Invalid("Provide either email TextBody or HtmlBody or both.")
 	case len(s.TextBody) > maxBody:
@@ -197,14 +198,12 @@ func (dr *draft) setFiles(s *Submission) error {
 	if size > maxMessage {
 		return errTooBig()
 	}
-	var files []*eml.Part
 	for i := range s.Attachments {
 		a := &s.Attachments[i]
-		files = append(files, eml.NewAttachment(a.Name, a.ContentType, a.ContentID, a.Content))
+		dr.parts = append(dr.parts, eml.NewAttachment(a.Name, a.ContentType, a.ContentID, a.Content))
 	}
-	dr.root = eml.Compose(s.TextBody, s.HTMLBody, files)
-	if len(files) > 0 {
-		dr.files = dr.root.AttachmentNames()
+	if s.Template == nil {
+		dr.compose(s.TextBody, s.HTMLBody)
 	}
 	return nil
 }

@@ -55,8 +55,10 @@ func (in *intake) take(ctx context.Context, e *entry) error {
 		return err
 	}
 	live := len(e.draft.recipients) - len(inactive)
-	if err := in.use(ctx, e, live); err != nil {
-		return err
+	if e.unrendered == "" { // nothing is sent otherwise
+		if err := in.use(ctx, e, live); err != nil {
+			return err
+		}
 	}
 	if live == 0 {
 		e.inactive = inactive
@@ -231,6 +233,8 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 		if len(inactive) > 0 && inactive[0] == a {
 			r.State, r.NextAt = pennypost.Suppressed, time.Time{}
 			inactive = inactive[1:]
+		} else if e.unrendered != "" {
+			r.State, r.NextAt, r.Rule, r.Reply = pennypost.Bounced, time.Time{}, ruleTemplate, e.unrendered
 		}
 		e.recipients = append(e.recipients, r)
 	}
@@ -248,8 +252,11 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 	if err := event.Accepted(ctx, in.tx, e.message, live); err != nil {
 		return err
 	}
-	if e.raw != nil {
+	switch {
+	case e.raw != nil:
 		return in.partly(ctx, e)
+	case e.unrendered != "":
+		return in.bounceUnrendered(ctx, e)
 	}
 	return nil
 }

@@ -116,6 +116,11 @@ func (d *Door) letIn(ctx context.Context, size int64) (taken int64, err error) {
 	if err := d.stillOpen(ctx); err != nil {
 		return 0, err
 	}
+	return d.take(ctx, size)
+}
+
+// take waits for what a message of a size takes while it is made ready.
+func (d *Door) take(ctx context.Context, size int64) (taken int64, err error) {
 	taken, err = d.conf.Work.Take(ctx, workFactor*size, workWithin)
 	if errors.Is(err, shed.ErrNoMemory) {
 		d.turned.Add(1, "memory")
@@ -127,6 +132,9 @@ func (d *Door) letIn(ctx context.Context, size int64) (taken int64, err error) {
 // size is about what a submission holds.
 func (s *Submission) size() int64 {
 	n := len(s.TextBody) + len(s.HTMLBody)
+	if s.Template != nil {
+		n += len(s.Template.Model)
+	}
 	for i := range s.Attachments {
 		n += len(s.Attachments[i].Content)
 	}

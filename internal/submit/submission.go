@@ -22,6 +22,7 @@ type Submission struct {
 	Stream                     string // "": outbound, or the token's own
 	SendAt                     time.Time // not before; zero or past: at once
 	DeliverBy                  time.Time
+	Template                   *Template // in place of Subject, TextBody and HTMLBody; nil: there is none
 }
 
 // Pair is one entry of the metadata.
@@ -62,6 +63,9 @@ type Accepted struct {
 	SubmittedAt time.Time
 	Inactive    []pennypost.Address // suppressed recipients, lower case; the others got their jobs
 	Test        bool                // POSTMARK_API_TEST: checked, not stored
+	// Unrendered says that its template could not be rendered: nothing is sent, and
+	// there is a bounce of type TemplateRenderingFailed for each recipient.
+	Unrendered bool
 }
 
 // Result is the outcome of one item of a batch: either Accepted or Err is set.

@@ -1,0 +1,246 @@
+package submit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"pennypost"
+	"pennypost/internal/bounce"
+	"pennypost/internal/eml"
+	"pennypost/internal/event"
+	"pennypost/internal/store"
+)
+
+// Template says that subject and bodies of a submission come from a template,
+// and with which model (contract/sending.md §12).
+type Template struct {
+	ID    pennypost.TemplateID // 0: by Alias
+	Alias string
+	// Content, when it is set, is rendered in place of a template of the server:
+	// nothing is looked up. It serves many submissions.
+	Content *Content
+	// Model is the JSON object that is put into it. Nil is an empty one with
+	// Content, and else refused.
+	Model json.RawMessage
+	// InlineCSS writes the CSS of the HTML into its elements; nil is true.
+	InlineCSS *bool
+}
+
+func (t *Template) inlineCSS() bool { return t.InlineCSS == nil || *t.InlineCSS }
+
+// ruleTemplate is the rule of what could not be rendered.
+const ruleTemplate = "template"
+
+// maxAlias is more than any alias has.
+const maxAlias = 1000
+
+// checkTemplate makes the checks of a templated message that need no database.
+func (dr *draft) checkTemplate(s *Submission) error {
+	t := s.Template
+	if t == nil {
+		return nil
+	}
+	for _, f := range []struct{ name, value string }{{"Subject", s.Subject}, {"HtmlBody", s.HTMLBody}, {"TextBody", s.TextBody}} {
+		if f.value != "" {
+			return pennypost.TemplateFieldNotAllowed("The '%s' field is not allowed when a template is used.", f.name)
+		}
+	}
+	switch {
+	case t.Content != nil:
+	case t.ID == 0 && t.Alias == "":
+		return pennypost.NoTemplateID()
+	case t.Model == nil:
+		return pennypost.TemplateFieldMissing("TemplateModel")
+	}
+	return nil
+}
+
+// fillIn renders the template of a submission into its draft. A content and a
+// model that do not go together are no refusal: the message is taken, and
+// bounces (contract/sending.md §12).
+func (d *Door) fillIn(ctx context.Context, dr *draft, s *Submission) error {
+	t := s.Template
+	model, err := DecodeModel(t.Model)
+	if err != nil {
+		return err
+	}
+	find := func(context.Context) (*Content, error) { return t.Content, nil }
+	if t.Content == nil {
+		if find, err = d.findTemplate(ctx, dr.server, t); err != nil {
+			return err
+		}
+	}
+	// What is parsed and rendered is in no measure until it is there: so many at a
+	// time as there are processors.
+	done, err := d.templates.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	c, err := find(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := c.Render(ctx, model, t.inlineCSS())
+	var failed *RenderError
+	switch {
+	case errors.As(err, &failed):
+		dr.unrendered = failed.Error()
+		r = &Rendered{Subject: c.source}
+		if units(r.Subject, maxSubject) > maxSubject {
+			r.Subject = ""
+		}
+	case err != nil:
+		return err
+	}
+	if dr.extra, err = d.more(ctx, r.size()-int64(len(t.Model))); err != nil {
+		return err
+	}
+	if err := dr.setRendered(r); err != nil {
+		d.conf.Work.Give(dr.extra)
+		return err
+	}
+	return nil
+}
+
+// more waits for what a rendered message takes beyond what was let in.
+func (d *Door) more(ctx context.Context, size int64) (int64, error) {
+	if size <= 0 {
+		return 0, nil
+	}
+	return d.take(ctx, size)
+}
+
+// setRendered does for a rendered content what setTexts and setFiles do for
+// fields.
+func (dr *draft) setRendered(r *Rendered) error {
+	if err := dr.setSubject(r.Subject); err != nil {
+		return err
+	}
+	size := len(r.HTML) + len(r.Text)
+	for _, f := range dr.parts {
+		size += encoded(len(f.Content))
+	}
+	if size > maxMessage {
+		return errTooBig()
+	}
+	dr.compose(r.Text, r.HTML)
+	return nil
+}
+
+// compose makes the tree of bodies and files.
+func (dr *draft) compose(text, html string) {
+	dr.root = eml.Compose(text, html, dr.parts)
+	if len(dr.parts) > 0 {
+		dr.files = dr.root.AttachmentNames()
+	}
+	dr.parts = nil
+}
+
+// Template finds a template of a server by its id or else its alias, in its
+// current version and within its layout. The error is a *pennypost.Error of code
+// 1101, or a fault of ours.
+func (d *Door) Template(ctx context.Context, server pennypost.ServerID, id pennypost.TemplateID, alias string) (*Content, error) {
+	find, err := d.findTemplate(ctx, server, &Template{ID: id, Alias: alias})
+	if err != nil {
+		return nil, err
+	}
+	done, err := d.templates.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return find(ctx)
+}
+
+// findTemplate reads which version is the current one, each time, so that an
+// edit counts at once on every node. What it gives parses it, or takes it from
+// the cache.
+func (d *Door) findTemplate(ctx context.Context, server pennypost.ServerID, t *Template) (func(context.Context) (*Content, error), error) {
+	if len(t.Alias) > maxAlias || strings.IndexByte(t.Alias, 0) >= 0 || !utf8.ValidString(t.Alias) {
+		return nil, pennypost.NoTemplateAlias()
+	}
+	var ref store.TemplateRef
+	err := d.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if t.ID != 0 {
+			ref, err = tx.TemplateRef(ctx, server, t.ID)
+		} else {
+			ref, err = tx.TemplateRefByAlias(ctx, server, t.Alias)
+		}
+		return err
+	})
+	switch {
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return nil, fmt.Errorf("find template: %w", err)
+	case err == nil && ref.Type == pennypost.TemplateStandard:
+	case t.ID != 0:
+		return nil, pennypost.NoTemplateID() // a layout cannot be sent
+	default:
+		return nil, pennypost.NoTemplateAlias()
+	}
+	return func(ctx context.Context) (*Content, error) {
+		if c := d.templates.get(ref); c != nil {
+			return c, nil
+		}
+		c, err := d.readTemplate(ctx, ref)
+		if err == nil {
+			d.templates.put(ref, c)
+		}
+		return c, err
+	}, nil
+}
+
+func (d *Door) readTemplate(ctx context.Context, ref store.TemplateRef) (*Content, error) {
+	type texts struct{ subject, html, text string }
+	var own, around texts
+	err := d.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
+		own.subject, own.html, own.text, err = tx.TemplateVersion(ctx, ref.ID, ref.Version)
+		if err == nil && ref.Layout != 0 {
+			around.subject, around.html, around.text, err = tx.TemplateVersion(ctx, ref.Layout, ref.LayoutVersion)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read template: %w", err)
+	}
+	c, err := ParseContent(own.subject, own.html, own.text)
+	if err == nil && ref.Layout != 0 {
+		var layout *Content
+		if layout, err = ParseContent("", around.html, around.text); err == nil {
+			c = c.Within(layout)
+		}
+	}
+	if err != nil { // what is stored was parsed before: this is no mistake of the sender
+		return nil, fmt.Errorf("parse template %d, version %d: %s", ref.ID, ref.Version, err.Error())
+	}
+	return c, nil
+}
+
+// bounceUnrendered records that a message could not be rendered, for each
+// recipient that would have got it.
+func (in *intake) bounceUnrendered(ctx context.Context, e *entry) error {
+	for i := range e.recipients {
+		r := &e.recipients[i]
+		if r.State != pennypost.Bounced {
+			continue
+		}
+		b := &pennypost.Bounce{
+			Type: bounce.TemplateRenderingFailed.String(), TypeCode: bounce.TemplateRenderingFailed.Code(),
+			AccountID: e.account, ServerID: e.server, Stream: e.stream, MessageID: e.id, N: r.N, Recipient: r.Address,
+			From: e.from.Addr(), Subject: e.subject, Tag: e.tag, Details: r.Reply, Rule: r.Rule, Dump: r.Reply, At: in.tx.Now(),
+		}
+		err := event.Record(ctx, in.tx, &pennypost.Event{
+			At: b.At, AccountID: e.account, ServerID: e.server, Stream: e.stream, MessageID: e.id, N: r.N,
+			Recipient: r.Address, Type: pennypost.EventBounced, Tag: e.tag,
+			Details: map[string]string{"Summary": b.Details}, Bounce: b,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
