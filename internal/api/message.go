@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"pennypost"
@@ -67,13 +68,13 @@ type messageEvent struct {
 	Details    map[string]string
 }
 
-func (a *API) newOutboundItem(m *pennypost.Message, list []pennypost.Recipient) outboundItem {
+func newOutboundItem(m *pennypost.Message, list []pennypost.Recipient, now time.Time) outboundItem {
 	item := outboundItem{
 		Tag: m.Tag, MessageID: m.ID.String(), MessageStream: m.Stream,
 		To: wireMailboxes(m.To), Cc: wireMailboxes(m.Cc), Bcc: wireMailboxes(m.Bcc),
 		Recipients: make([]string, len(list)),
 		ReceivedAt: timeText(m.ReceivedAt), From: mailboxText(m.From), Subject: m.Subject,
-		Attachments: notNil(m.Attachments), Status: a.messageStatus(m, list),
+		Attachments: notNil(m.Attachments), Status: messageStatus(m, list, now),
 		TrackOpens: m.TrackOpens, TrackLinks: m.TrackLinks, Metadata: m.Metadata, Sandboxed: m.Sandbox,
 	}
 	for n := range list {
@@ -116,8 +117,8 @@ func mailboxText(m pennypost.Mailbox) string {
 // yet (contract/messages.md §5), and Scheduled before that is due
 // (contract/clients.md 2.16). For what was cancelled, always as a whole, clients
 // have no word but Failed.
-func (a *API) messageStatus(m *pennypost.Message, list []pennypost.Recipient) string {
-	if m.SendAt.After(a.now()) {
+func messageStatus(m *pennypost.Message, list []pennypost.Recipient, now time.Time) string {
+	if m.SendAt.After(now) {
 		for n := range list {
 			if !list[n].State.Final() {
 				return "Scheduled"
@@ -160,7 +161,7 @@ func (a *API) listOutbound(ctx context.Context, c *call) (any, error) {
 			if err != nil {
 				return err
 			}
-			page.Messages = append(page.Messages, a.newOutboundItem(&list[n], recipients))
+			page.Messages = append(page.Messages, newOutboundItem(&list[n], recipients, a.now()))
 		}
 		return nil
 	})
@@ -277,7 +278,7 @@ func (a *API) outboundDetails(ctx context.Context, c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		d.outboundItem = a.newOutboundItem(m, recipients)
+		d.outboundItem = newOutboundItem(m, recipients, a.now())
 		events, err := tx.Events(ctx, m.ID)
 		if err != nil {
 			return err
