@@ -35,7 +35,7 @@ type draft struct {
 	files        []string
 	trackOpens   bool
 	trackLinks   pennypost.TrackLinks // "": the server's setting
-	sendAt       time.Time // zero: at once
+	sendAt       time.Time            // zero: at once
 	deliverBy    time.Time
 	needsUTF8    bool
 	parts        []*eml.Part // the files, until there are bodies

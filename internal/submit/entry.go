@@ -92,7 +92,7 @@ func (d *Door) plan(tx *store.Tx, e *entry, r *pennypost.Recipient, p pennypost.
 		Tenant: e.server, Priority: p, RunAt: e.message.Begins(), Ref: store.JobRef(e.id, r.N),
 	}
 	var place *queue.Place
-	if size := len(e.content); d.conf.Queue != nil && e.sendAt.IsZero() && size <= maxKept && size*live <= maxKeptAll {
+	if size := len(e.content); d.conf.Queue != nil && e.sendAt.IsZero() && p != pennypost.PriorityRequest && size <= maxKept && size*live <= maxKeptAll {
 		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, cap(e.content)+overhead)
 	}
 	if place != nil {

@@ -19,13 +19,18 @@ type intake struct {
 	tx      *store.Tx
 	caller  pennypost.Caller
 	state   *pennypost.ServerState
+	bulk    *BulkStep // that it is one of, or nil
 	streams map[pennypost.StreamID]*pennypost.Stream
 	senders map[pennypost.Address]*pennypost.SenderMatch
 }
 
 // begin asks whether the caller may still send.
 func (in *intake) begin(ctx context.Context) error {
-	state, err := in.door.conf.Check(ctx, in.tx, in.caller)
+	check := func() (*pennypost.ServerState, error) { return in.door.conf.Check(ctx, in.tx, in.caller) }
+	if in.bulk != nil {
+		check = func() (*pennypost.ServerState, error) { return in.bulk.Begin(ctx, in.tx) }
+	}
+	state, err := check()
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,11 @@ func (in *intake) take(ctx context.Context, e *entry) error {
 		return err
 	}
 	in.fill(e, stream, sender)
-	return in.add(ctx, e, inactive, live, priority(stream))
+	p := priority(stream)
+	if in.bulk != nil {
+		p = pennypost.PriorityRequest
+	}
+	return in.add(ctx, e, inactive, live, p)
 }
 
 func priority(s *pennypost.Stream) pennypost.Priority {
