@@ -20,7 +20,9 @@ type Account struct {
 	// (contract/account.md §3).
 	Pending bool
 	// NoDeletes forbids deleting servers (code 604).
-	NoDeletes  bool
+	NoDeletes bool
+	// NoBulk forbids bulk requests (code 14).
+	NoBulk     bool
 	Suspension Suspension
 	CreatedAt  time.Time
 }

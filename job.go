@@ -20,6 +20,8 @@ const (
 	PrioritySystem        Priority = 0
 	PriorityTransactional Priority = 10
 	PriorityBulk          Priority = 20
+	// PriorityRequest is that of messages made from a bulk request.
+	PriorityRequest Priority = 30
 )
 
 // Job is a durable piece of work. The queue knows neither mail nor HTTP: Dest

@@ -46,10 +46,20 @@ type Message struct {
 	SignDomain    string // domain whose DKIM key signs; "" when only ours does
 	ReturnDomain  string // domain of the Return-Path
 	ReceivedAt    time.Time
+	SendAt        time.Time // not before; zero: at once
 	DeliverBy     time.Time // zero: the stream's lifetime decides
 	Size          int64     // octets of the rendered content
 	NeedsSMTPUTF8 bool      // an address has a local part outside ASCII
 	Recipients    int       // number of recipients, suppressed ones included
+}
+
+// Begins is when delivery of the message begins, from which its lifetime
+// counts.
+func (m *Message) Begins() time.Time {
+	if m.SendAt.IsZero() {
+		return m.ReceivedAt
+	}
+	return m.SendAt
 }
 
 // Recipient is one envelope recipient of a message.
@@ -113,6 +123,8 @@ const (
 	EventSubscriptionChanged EventType = "SubscriptionChanged"
 	EventHeld                EventType = "Held"
 	EventReleased            EventType = "Released"
+	EventCancelled           EventType = "Cancelled"
+	EventSuppressed          EventType = "Suppressed" // when a scheduled message was due
 )
 
 // Event is one thing that happened to a recipient, or to a submission that was

@@ -20,13 +20,16 @@ const (
 	Bounced
 	// Expired: deferred for longer than the stream allows, or past DeliverBy.
 	Expired
-	// Suppressed: on the stream's suppression list when it was accepted.
+	// Suppressed: on the stream's suppression list when it was accepted, or when
+	// a scheduled message was due.
 	Suppressed
 	// Quarantined: damaged in the store, or it broke the worker three times;
 	// only a person moves it on.
 	Quarantined
 	// Discarded: dropped by the operator while it was held.
 	Discarded
+	// Cancelled: called back by its sender before it was due.
+	Cancelled
 )
 
 // String gives the lower-case name.
@@ -50,6 +53,8 @@ func (s RecipientState) String() string {
 		return "quarantined"
 	case Discarded:
 		return "discarded"
+	case Cancelled:
+		return "cancelled"
 	}
 	return fmt.Sprintf("RecipientState(%d)", int8(s))
 }
@@ -59,7 +64,7 @@ func (s RecipientState) Final() bool {
 	switch s {
 	case Queued, Deferred, Held:
 		return false
-	case Delivered, Bounced, Expired, Suppressed, Quarantined, Discarded:
+	case Delivered, Bounced, Expired, Suppressed, Quarantined, Discarded, Cancelled:
 		return true
 	}
 	return true
@@ -78,6 +83,8 @@ const (
 	OutcomeReleased
 	OutcomeQuarantined
 	OutcomeDiscarded
+	OutcomeCancelled
+	OutcomeSuppressed
 )
 
 // String gives the lower-case name.
@@ -99,6 +106,10 @@ func (o Outcome) String() string {
 		return "quarantined"
 	case OutcomeDiscarded:
 		return "discarded"
+	case OutcomeCancelled:
+		return "cancelled"
+	case OutcomeSuppressed:
+		return "suppressed"
 	}
 	return fmt.Sprintf("Outcome(%d)", int8(o))
 }
@@ -139,6 +150,14 @@ func (s RecipientState) After(o Outcome) (RecipientState, error) {
 	case OutcomeDiscarded:
 		if s == Held {
 			return Discarded, nil
+		}
+	case OutcomeCancelled:
+		if waiting || s == Held {
+			return Cancelled, nil
+		}
+	case OutcomeSuppressed:
+		if waiting {
+			return Suppressed, nil
 		}
 	}
 	return 0, fmt.Errorf("recipient state %v cannot follow with %v", s, o)

@@ -17,6 +17,7 @@ type AccountInput struct { //nolint:revive // beside ServerInput, DomainInput an
 	Name, Plan         *string
 	MonthlyLimit       *int64 // recipients; 0: no limit
 	Pending, NoDeletes *bool
+	NoBulk             *bool
 }
 
 func (in *AccountInput) apply(acc *pennypost.Account) error {
@@ -38,6 +39,7 @@ func (in *AccountInput) apply(acc *pennypost.Account) error {
 	}
 	set(&acc.Pending, in.Pending)
 	set(&acc.NoDeletes, in.NoDeletes)
+	set(&acc.NoBulk, in.NoBulk)
 	return nil
 }
 

@@ -21,6 +21,7 @@ type explanation struct {
 	Sandboxed        bool
 	AcceptedAt       string
 	Size             int64
+	SendAt           *string
 	DeliverBy        *string
 	SignedBy         string // d= of the DKIM signature
 	ReturnPathDomain string
@@ -147,7 +148,7 @@ func (k *known) explain(instanceDomain string) explanation {
 	e := explanation{
 		MessageID: m.ID.String(), MessageStream: m.Stream, From: mailboxText(m.From), Subject: m.Subject,
 		Source: sourceText(m.Source), Sandboxed: m.Sandbox, AcceptedAt: timeText(m.ReceivedAt), Size: m.Size,
-		DeliverBy: timeOrNull(m.DeliverBy), SignedBy: m.SignDomain, ReturnPathDomain: m.ReturnDomain,
+		SendAt: timeOrNull(m.SendAt), DeliverBy: timeOrNull(m.DeliverBy), SignedBy: m.SignDomain, ReturnPathDomain: m.ReturnDomain,
 		Suspended: newWireSuspension(k.suspension), Recipients: []explainedRecipient{},
 	}
 	if e.SignedBy == "" {
@@ -199,9 +200,13 @@ func (k *known) givesUp(r *pennypost.Recipient) time.Time {
 	if k.retryFor <= 0 {
 		return by
 	}
-	end := k.message.ReceivedAt.Add(k.retryFor + r.HeldFor)
+	end := k.message.Begins().Add(k.retryFor + r.HeldFor)
 	if r.State == pennypost.Held {
-		end = end.Add(k.now.Sub(r.ChangedAt))
+		since := r.ChangedAt
+		if k.message.SendAt.After(since) {
+			since = k.message.SendAt
+		}
+		end = end.Add(max(k.now.Sub(since), 0))
 	}
 	if !by.IsZero() && by.Before(end) {
 		return by

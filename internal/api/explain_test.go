@@ -225,7 +225,7 @@ func TestExplain(t *testing.T) {
 	delete(got, "Recipients")
 	head := object{
 		"MessageID": m.ID.String(), "MessageStream": "outbound", "From": `"Ann" <ann@acme.test>`, "Subject": "Hi", "Source": "HTTP", "Sandboxed": false,
-		"AcceptedAt": timeText(m.ReceivedAt), "Size": json.Number(itoa(int(m.Size))), "DeliverBy": nil, "SignedBy": "acme.test",
+		"AcceptedAt": timeText(m.ReceivedAt), "Size": json.Number(itoa(int(m.Size))), "SendAt": nil, "DeliverBy": nil, "SignedBy": "acme.test",
 		"ReturnPathDomain": bounceDomain, "Suspended": nil,
 	}
 	if diff := cmp.Diff(head, got); diff != "" {

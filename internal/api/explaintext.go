@@ -22,6 +22,7 @@ const (
 	nextGreylist   nextReason = "Greylisting"      // the server wants to see us again
 	nextNoReply    nextReason = "NoReplyToData"    // it may have been delivered: a second copy must wait
 	nextSuspended  nextReason = "Suspended"        // held until the server is reactivated
+	nextScheduled  nextReason = "Scheduled"        // its sender said when
 	nextRelease    nextReason = "BeingReleased"    // the suspension ended, held mail goes slowly
 )
 
@@ -54,6 +55,9 @@ func (k *known) next(r *pennypost.Recipient, last *pennypost.Attempt) *explained
 			At: timeOrNull(at), Reason: nextWaiting,
 			Text: "It is due and waits for its turn among the mail for " + r.Address.Domain() + ".",
 		}
+	}
+	if at.Equal(k.message.SendAt) && r.Attempts == 0 {
+		return &explainedNext{At: timeOrNull(at), Reason: nextScheduled, Text: "Its sender wants it sent then. Until then it can be cancelled."}
 	}
 	reason, text := whyThen(r, last)
 	return &explainedNext{At: timeOrNull(at), Reason: reason, Text: text}
@@ -141,7 +145,12 @@ func (k *known) summary(r *pennypost.Recipient, last *pennypost.Attempt, next *e
 	case pennypost.Expired:
 		return fmt.Sprintf("Given up after %s. The latest was deferred%s%s.", attempts(r.Attempts), by(last, r), saying(r.Reply))
 	case pennypost.Suppressed:
-		return "Not sent: the address was on the suppression list of the stream when the message was accepted."
+		if k.message.SendAt.IsZero() || r.Reply == "" {
+			return "Not sent: the address was on the suppression list of the stream when the message was accepted."
+		}
+		return "Not sent: the address was on the suppression list of the stream when the message was due."
+	case pennypost.Cancelled:
+		return "Cancelled by its sender before it was due."
 	case pennypost.Quarantined:
 		return "Kept back because of a fault of this service: the operator has to look at it. Nothing is tried."
 	case pennypost.Discarded:
@@ -154,6 +163,8 @@ func waitingText(r *pennypost.Recipient, last *pennypost.Attempt, next *explaine
 	then := "."
 	switch {
 	case next == nil || next.Reason == nextInDelivery || next.Reason == nextWaiting:
+	case next.Reason == nextScheduled:
+		return "Scheduled: it is sent at " + *next.At + "."
 	case next.Reason == nextSuspended:
 		then = ". " + next.Text
 	case next.At != nil:

@@ -141,13 +141,13 @@ func TestDecodeReads(t *testing.T) {
 		{"backslash at the end of a string", `{"Subject": "a\\", "Tag": "b"}`, wireMessage{Subject: `a\`, Tag: "b"}},
 		{"depth within bounds in an unknown field", `{"x": ` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, wireMessage{}},
 		{"large numbers in unknown fields", `{"x": 1e300, "y": 12345678901234567890}`, wireMessage{}},
-		{"seconds as deadline", `{"DeliverBy": 60}`, wireMessage{DeliverBy: wireDeadline{seconds: 60}}},
+		{"seconds as deadline", `{"DeliverBy": 60}`, wireMessage{DeliverBy: wireMoment{seconds: 60}}},
 		{
 			"a time as deadline", `{"DeliverBy": "2026-07-04T11:00:00+02:00"}`,
-			wireMessage{DeliverBy: wireDeadline{at: time.Date(2026, 7, 4, 9, 0, 0, 0, time.UTC)}},
+			wireMessage{DeliverBy: wireMoment{at: time.Date(2026, 7, 4, 9, 0, 0, 0, time.UTC)}},
 		},
 	}
-	opts := cmp.AllowUnexported(wireDeadline{})
+	opts := cmp.AllowUnexported(wireMoment{})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got wireMessage
@@ -175,7 +175,7 @@ func TestDecodeWaysAgree(t *testing.T) {
 	if err := decode(body, &slow); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(quick, slow, cmp.AllowUnexported(wireDeadline{})); diff != "" {
+	if diff := cmp.Diff(quick, slow, cmp.AllowUnexported(wireMoment{})); diff != "" {
 		t.Errorf("-quick +slow:\n%s", diff)
 	}
 }
@@ -258,7 +258,7 @@ func TestDecodeBatchItems(t *testing.T) {
 		t.Fatalf("%d items, want %d", len(items), len(want))
 	}
 	for n := range items {
-		if diff := cmp.Diff(&want[n], items[n].message.(*wireMessage), cmp.AllowUnexported(wireDeadline{})); diff != "" {
+		if diff := cmp.Diff(&want[n], items[n].message.(*wireMessage), cmp.AllowUnexported(wireMoment{})); diff != "" {
 			t.Errorf("item %d -want +got:\n%s", n, diff)
 		}
 		if _, text := refusal(t, items[n].err); text != texts[n] {
@@ -322,7 +322,7 @@ func TestDeadline(t *testing.T) {
 			if err := decode([]byte(`{"DeliverBy": `+tt.value+`}`), &m); err != nil {
 				t.Fatal(err)
 			}
-			got, err := m.DeliverBy.time(now)
+			got, err := m.DeliverBy.deadline(now)
 			if !tt.ok {
 				if code, text := refusal(t, err); code != 300 || text != "Invalid 'DeliverBy' value." {
 					t.Errorf("got %d %q", code, text)
@@ -358,7 +358,7 @@ func FuzzDecode(f *testing.F) {
 		if err == nil && len(bytes.TrimSpace(body)) > 0 && !json.Valid(body) {
 			t.Fatalf("took %q, which is no JSON", body)
 		}
-		if again := decode(body, &b); (again == nil) != (err == nil) || !cmp.Equal(a, b, cmp.AllowUnexported(wireDeadline{})) {
+		if again := decode(body, &b); (again == nil) != (err == nil) || !cmp.Equal(a, b, cmp.AllowUnexported(wireMoment{})) {
 			t.Fatalf("read %+v, then %+v", a, b)
 		}
 		items, err := decodeBatch[wireMessage](body)

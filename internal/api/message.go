@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"pennypost"
@@ -67,13 +68,13 @@ type messageEvent struct {
 	Details    map[string]string
 }
 
-func newOutboundItem(m *pennypost.Message, list []pennypost.Recipient) outboundItem {
+func newOutboundItem(m *pennypost.Message, list []pennypost.Recipient, now time.Time) outboundItem {
 	item := outboundItem{
 		Tag: m.Tag, MessageID: m.ID.String(), MessageStream: m.Stream,
 		To: wireMailboxes(m.To), Cc: wireMailboxes(m.Cc), Bcc: wireMailboxes(m.Bcc),
 		Recipients: make([]string, len(list)),
 		ReceivedAt: timeText(m.ReceivedAt), From: mailboxText(m.From), Subject: m.Subject,
-		Attachments: notNil(m.Attachments), Status: messageStatus(list),
+		Attachments: notNil(m.Attachments), Status: messageStatus(m, list, now),
 		TrackOpens: m.TrackOpens, TrackLinks: m.TrackLinks, Metadata: m.Metadata, Sandboxed: m.Sandbox,
 	}
 	for n := range list {
@@ -113,10 +114,22 @@ func mailboxText(m pennypost.Mailbox) string {
 }
 
 // messageStatus is Queued while a recipient waits that nothing was tried for
-// yet (contract/messages.md §5).
-func messageStatus(list []pennypost.Recipient) string {
+// yet (contract/messages.md §5), and Scheduled before that is due
+// (contract/clients.md 2.16). For what was cancelled, always as a whole, clients
+// have no word but Failed.
+func messageStatus(m *pennypost.Message, list []pennypost.Recipient, now time.Time) string {
+	if m.SendAt.After(now) {
+		for n := range list {
+			if !list[n].State.Final() {
+				return "Scheduled"
+			}
+		}
+	}
 	for n := range list {
-		if list[n].State == pennypost.Queued && list[n].Attempts == 0 {
+		switch {
+		case list[n].State == pennypost.Cancelled:
+			return "Failed"
+		case list[n].State == pennypost.Queued && list[n].Attempts == 0:
 			return "Queued"
 		}
 	}
@@ -148,7 +161,7 @@ func (a *API) listOutbound(ctx context.Context, c *call) (any, error) {
 			if err != nil {
 				return err
 			}
-			page.Messages = append(page.Messages, newOutboundItem(&list[n], recipients))
+			page.Messages = append(page.Messages, newOutboundItem(&list[n], recipients, a.now()))
 		}
 		return nil
 	})
@@ -175,8 +188,12 @@ func (a *API) messageFilter(c *call) (store.MessageFilter, error) {
 		f.Status = "queued"
 	case "sent", "processed":
 		f.Status = "sent"
+	case "scheduled":
+		f.Status = "scheduled"
+	case "failed":
+		f.Status = "failed"
 	default:
-		return f, pennypost.Refuse(codeMessageSearch, "Parameter 'status' must be one of: queued, sent, processed.")
+		return f, pennypost.Refuse(codeMessageSearch, "Parameter 'status' must be one of: queued, sent, processed, scheduled, failed.")
 	}
 	for name, value := range q {
 		key, ok := strings.CutPrefix(name, metadataPrefix)
@@ -261,7 +278,7 @@ func (a *API) outboundDetails(ctx context.Context, c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		d.outboundItem = newOutboundItem(m, recipients)
+		d.outboundItem = newOutboundItem(m, recipients, a.now())
 		events, err := tx.Events(ctx, m.ID)
 		if err != nil {
 			return err
@@ -287,7 +304,7 @@ func (d *outboundDetails) addEvents(list []pennypost.Event) {
 		switch e.Type {
 		case pennypost.EventDelivered, pennypost.EventTransient, pennypost.EventBounced, pennypost.EventOpened,
 			pennypost.EventClicked, pennypost.EventSubscriptionChanged:
-		case pennypost.EventHeld, pennypost.EventReleased:
+		case pennypost.EventHeld, pennypost.EventReleased, pennypost.EventCancelled, pennypost.EventSuppressed:
 			continue
 		default:
 			continue

@@ -210,7 +210,7 @@ func TestStatus(t *testing.T) {
 		{"others suppressed", []pennypost.Recipient{rcpt(pennypost.Suppressed, 0), rcpt(pennypost.Delivered, 1)}, "Sent"},
 	}
 	for _, tt := range tests {
-		if got := messageStatus(tt.list); got != tt.want {
+		if got := messageStatus(&pennypost.Message{}, tt.list, time.Now()); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}

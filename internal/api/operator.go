@@ -32,6 +32,7 @@ type operatorAccount struct {
 	UsedThisMonth int64
 	Pending       bool
 	NoDeletes     bool
+	NoBulk        bool
 	Suspended     *wireSuspension
 	CreatedAt     string
 	AccountToken  string `json:",omitempty"` // of a new account, this once
@@ -54,7 +55,7 @@ func (a *API) accountAnswer(ctx context.Context, acc *pennypost.Account) (operat
 	used, err := a.conf.Accounts.Usage(ctx, acc.ID, 0)
 	return operatorAccount{
 		ID: acc.ID, Name: acc.Name, Plan: acc.Plan, MonthlyLimit: acc.MonthlyLimit, UsedThisMonth: used.Account,
-		Pending: acc.Pending, NoDeletes: acc.NoDeletes, Suspended: newWireSuspension(acc.Suspension),
+		Pending: acc.Pending, NoDeletes: acc.NoDeletes, NoBulk: acc.NoBulk, Suspended: newWireSuspension(acc.Suspension),
 		CreatedAt: timeText(acc.CreatedAt),
 	}, err
 }
@@ -105,12 +106,13 @@ func (c *call) accountInput() (*account.AccountInput, error) {
 		Name, Plan         *string
 		MonthlyLimit       *int64
 		Pending, NoDeletes *bool
+		NoBulk             *bool
 	}
 	if err := decode(c.body, &w); err != nil {
 		return nil, err
 	}
 	return &account.AccountInput{
-		Name: w.Name, Plan: w.Plan, MonthlyLimit: w.MonthlyLimit, Pending: w.Pending, NoDeletes: w.NoDeletes,
+		Name: w.Name, Plan: w.Plan, MonthlyLimit: w.MonthlyLimit, Pending: w.Pending, NoDeletes: w.NoDeletes, NoBulk: w.NoBulk,
 	}, nil
 }
 

@@ -46,6 +46,9 @@ func (a *API) routes() []route {
 		{method: get, path: "/messages/outbound/{message}/dump", opener: byServer, handle: a.outboundDump},
 		{method: get, path: "/messages/outbound/{message}/explain", opener: byServer, handle: a.explainOutbound},
 
+		{method: post, path: "/messages/outbound/{message}/cancel", opener: byServer, handle: a.cancelOutbound},
+		{method: del, path: "/messages/outbound/{message}/cancel", opener: byServer, handle: a.cancelOutbound},
+
 		{method: get, path: "/smtp-tokens", opener: byServer, handle: a.listSMTPTokens},
 		{method: post, path: "/smtp-tokens", opener: byServer, limit: settingsLimit, handle: a.createSMTPToken},
 		{method: del, path: "/smtp-tokens/{token}", opener: byServer, handle: a.revokeSMTPToken},

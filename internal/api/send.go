@@ -33,7 +33,8 @@ type wireMessage struct {
 	Metadata                   wireMetadata
 	Attachments                []wireAttachment
 	MessageStream              string
-	DeliverBy                  wireDeadline
+	SendAt                     wireMoment
+	DeliverBy                  wireMoment
 }
 
 type wireHeader struct{ Name, Value string }
@@ -83,22 +84,22 @@ func (m *wireMetadata) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// wireDeadline is DeliverBy: seconds from now, or a time with its zone.
-type wireDeadline struct {
+// wireMoment is SendAt or DeliverBy: seconds from now, or a time with its zone.
+type wireMoment struct {
 	seconds int64
 	at      time.Time
 }
 
 // UnmarshalJSON reads a whole number or a time (RFC 3339).
-func (d *wireDeadline) UnmarshalJSON(b []byte) error {
-	*d = wireDeadline{}
+func (d *wireMoment) UnmarshalJSON(b []byte) error {
+	*d = wireMoment{}
 	switch {
-	case isAbsent(b, reflect.TypeFor[wireDeadline]()):
+	case isAbsent(b, reflect.TypeFor[wireMoment]()):
 		return nil
 	case b[0] != '"':
 		n, err := strconv.ParseInt(string(b), 10, 64)
 		if err != nil {
-			return typeError[wireDeadline]()
+			return typeError[wireMoment]()
 		}
 		if d.seconds = n; n == 0 {
 			d.seconds = -1 // as much in the past; zero is absence
@@ -111,7 +112,7 @@ func (d *wireDeadline) UnmarshalJSON(b []byte) error {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return typeError[wireDeadline]()
+		return typeError[wireMoment]()
 	}
 	d.at = at.UTC()
 	return nil
@@ -124,8 +125,18 @@ func typeError[T any]() error {
 // maxDeadline is how far away DeliverBy may be, in seconds.
 const maxDeadline = 366 * 24 * 3600
 
-// time gives the deadline, or zero when none was asked for.
-func (d wireDeadline) time(now time.Time) (time.Time, error) {
+// sendAt gives when to send, or zero when nothing was said. Package submit knows
+// what is too far.
+func (d wireMoment) sendAt(now time.Time) time.Time {
+	if d.seconds == 0 {
+		return d.at
+	}
+	return now.Add(time.Duration(min(max(d.seconds, 0), maxDeadline)) * time.Second)
+}
+
+// deadline gives the deadline, or zero when none was asked for. Seconds count
+// from the beginning of delivery.
+func (d wireMoment) deadline(now time.Time) (time.Time, error) {
 	at := d.at
 	if d.seconds != 0 {
 		if d.seconds < 0 || d.seconds > maxDeadline {
@@ -164,7 +175,12 @@ func (m *wireMessage) submission(now time.Time) (*submit.Submission, error) {
 		})
 	}
 	var err error
-	s.DeliverBy, err = m.DeliverBy.time(now)
+	s.SendAt = m.SendAt.sendAt(now)
+	begins := now
+	if s.SendAt.After(now) {
+		begins = s.SendAt
+	}
+	s.DeliverBy, err = m.DeliverBy.deadline(begins)
 	return s, err
 }
 

@@ -119,3 +119,19 @@ func errSuspended(s pennypost.Suspension) *pennypost.Error {
 	}
 	return pennypost.Refuse(pennypost.CodeNotApproved, "%s %s", text, s.Reason)
 }
+
+// CheckServer is CheckAccept for mail that was let in before, whose token no
+// longer matters. A suspension is a *pennypost.Error of code 413, and a server
+// that was deleted store.ErrNotFound.
+func (a *Auth) CheckServer(ctx context.Context, tx *store.Tx, account pennypost.AccountID, server pennypost.ServerID) (*pennypost.ServerState, error) {
+	s, err := tx.ServerState(ctx, account, server)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.Account.Active():
+		return nil, errSuspended(s.Account)
+	case s.Server.Active():
+		return nil, errSuspended(s.Server)
+	}
+	return &s.ServerState, nil
+}

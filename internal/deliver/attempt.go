@@ -39,6 +39,7 @@ func (d *Deliverer) handle(ctx context.Context, l *line, w *queue.Worker, t *que
 		d.c.Log.WarnContext(ctx, "job of a recipient that is done", "message_id", k.rcpt.MessageID, "state", k.rcpt.State)
 		d.finish(ctx, k)
 	case d.isSuspended(k.m.ServerID) && d.hold(ctx, k):
+	case d.isUnwanted(ctx, k) && d.suppress(ctx, k):
 	case d.isLate(ctx, w, k):
 		d.expire(ctx, k)
 	case k.m.Sandbox:

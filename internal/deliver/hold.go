@@ -254,15 +254,28 @@ func (d *Deliverer) releaseOne(ctx context.Context, tx *store.Tx, job *pennypost
 		return err
 	}
 	r := result{outcome: pennypost.OutcomeReleased, verdict: bounce.Verdict{Rule: "released"}, next: tx.Now()}
+	if k.m.SendAt.After(r.next) {
+		r.next = k.m.SendAt
+	}
 	rcpt, err := moved(k, &r, tx.Now())
 	if err != nil {
 		return err
 	}
-	rcpt.HeldFor += tx.Now().Sub(k.rcpt.ChangedAt)
+	rcpt.HeldFor += heldFor(k, tx.Now())
 	if err := tx.SetRecipient(ctx, rcpt); err != nil {
 		return err
 	}
 	return event.Record(ctx, tx, newEvent(k, pennypost.EventReleased, tx.Now()))
+}
+
+// heldFor is how long a letter has been held of the time in which it would have
+// been tried.
+func heldFor(k *letter, now time.Time) time.Duration {
+	since := k.rcpt.ChangedAt
+	if k.m.SendAt.After(since) {
+		since = k.m.SendAt
+	}
+	return max(now.Sub(since), 0)
 }
 
 // isAmiss tells whether what a job is about is damaged or gone. That must not

@@ -31,6 +31,6 @@ func (d *Deliverer) count(k *letter, r *result) {
 		d.met.ambiguous.Add(1)
 	}
 	if r.outcome == pennypost.OutcomeDelivered {
-		d.met.delivered.Observe(d.c.Now().Sub(k.m.ReceivedAt))
+		d.met.delivered.Observe(d.c.Now().Sub(k.m.Begins()))
 	}
 }

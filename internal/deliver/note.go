@@ -128,7 +128,8 @@ func happened(k *letter, r *result, now time.Time) *pennypost.Event {
 		return bounced(k, r, r.verdict.Type, r.text, now)
 	case pennypost.OutcomeExpired:
 		return bounced(k, r, r.verdict.Final, r.text+" (given up after "+tried(k, now)+")", now)
-	case pennypost.OutcomeHeld, pennypost.OutcomeReleased, pennypost.OutcomeQuarantined, pennypost.OutcomeDiscarded:
+	case pennypost.OutcomeHeld, pennypost.OutcomeReleased, pennypost.OutcomeQuarantined, pennypost.OutcomeDiscarded,
+		pennypost.OutcomeCancelled, pennypost.OutcomeSuppressed:
 	}
 	return nil
 }
@@ -171,7 +172,7 @@ func bounced(k *letter, r *result, t bounce.Type, details string, now time.Time)
 
 // tried says for how long a letter was tried.
 func tried(k *letter, now time.Time) string {
-	d := now.Sub(k.m.ReceivedAt)
+	d := now.Sub(k.m.Begins())
 	unit, name := time.Minute, " minutes"
 	switch {
 	case d >= 48*time.Hour:

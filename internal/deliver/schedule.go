@@ -85,7 +85,7 @@ func next(now, end time.Time, d time.Duration) (time.Time, bool) {
 // the time that it was held, or when its sender said.
 func (d *Deliverer) end(ctx context.Context, k *letter) time.Time {
 	life := d.streams.of(ctx, k.m.ServerID, k.m.Stream)
-	end := k.m.ReceivedAt.Add(life + k.rcpt.HeldFor)
+	end := k.m.Begins().Add(life + k.rcpt.HeldFor)
 	if by := k.m.DeliverBy; !by.IsZero() && by.Before(end) {
 		end = by
 	}

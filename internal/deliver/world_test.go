@@ -328,6 +328,7 @@ type draft struct {
 	to        []string
 	tag       string
 	deliverBy time.Time
+	sendAt    time.Time // stored free, as the door does
 	sandbox   bool
 	broadcast bool
 	noDomain  bool // no signing domain
@@ -352,12 +353,12 @@ func (x *world) accept(f draft) *pennypost.Message {
 		dest := Dest(m, r.Address)
 		jobs[i] = pennypost.Job{
 			ID: x.st.NextID(), Kind: pennypost.JobDeliver, Dest: dest, Tenant: m.ServerID,
-			Priority: pennypost.PriorityTransactional, RunAt: time.Now(), Ref: store.JobRef(m.ID, r.N),
+			Priority: pennypost.PriorityTransactional, RunAt: m.Begins(), Ref: store.JobRef(m.ID, r.N),
 		}
 		if m.Broadcast {
 			jobs[i].Priority = pennypost.PriorityBulk
 		}
-		if f.unplaced {
+		if f.unplaced || !f.sendAt.IsZero() {
 			continue
 		}
 		if places[i] = q.ReserveFor(dest, m.ServerID, len(f.content)/len(recips)); places[i] != nil {
@@ -374,7 +375,7 @@ func (x *world) accept(f draft) *pennypost.Message {
 	for i, p := range places {
 		if p != nil {
 			p.Offer(queue.Task{Job: jobs[i], Payload: fresh[i], Bytes: len(f.content) / len(recips)})
-		} else {
+		} else if f.sendAt.IsZero() {
 			q.Wake(jobs[i].Dest)
 		}
 	}
@@ -392,7 +393,7 @@ func (x *world) message(f draft) (*pennypost.Message, []pennypost.Recipient) {
 	m := &pennypost.Message{
 		AccountID: x.account, ServerID: x.server, Stream: pennypost.StreamOutbound, Broadcast: f.broadcast, Sandbox: f.sandbox,
 		Source: pennypost.SourceHTTP, From: pennypost.Mailbox{Name: "Shop", Address: "news@shop.test"}, Subject: "Your receipt",
-		Tag: f.tag, SignDomain: senderDomain, ReceivedAt: now, DeliverBy: f.deliverBy, Size: int64(len(f.content)),
+		Tag: f.tag, SignDomain: senderDomain, ReceivedAt: now, SendAt: f.sendAt, DeliverBy: f.deliverBy, Size: int64(len(f.content)),
 		Recipients: len(f.to), HeaderID: "<1@mail.test>", TrackLinks: pennypost.TrackNone,
 	}
 	if f.noDomain {
@@ -403,7 +404,7 @@ func (x *world) message(f draft) (*pennypost.Message, []pennypost.Recipient) {
 	}
 	recips := make([]pennypost.Recipient, len(f.to))
 	for i, a := range f.to {
-		recips[i] = pennypost.Recipient{MessageID: m.ID, N: i, Address: pennypost.Address(a), State: pennypost.Queued, ChangedAt: now}
+		recips[i] = pennypost.Recipient{MessageID: m.ID, N: i, Address: pennypost.Address(a), State: pennypost.Queued, NextAt: m.Begins(), ChangedAt: now}
 		m.To = append(m.To, pennypost.Mailbox{Address: pennypost.Address(a)})
 	}
 	return m, recips

@@ -37,6 +37,15 @@ func Accepted(ctx context.Context, tx *store.Tx, m *pennypost.Message, n int) er
 	return nil
 }
 
+// Unsent takes n recipients of a message that was accepted ahead of its time out
+// of the counters again: nothing is sent to them.
+func Unsent(ctx context.Context, tx *store.Tx, m *pennypost.Message, n int) error {
+	if err := tx.UncountSent(ctx, m, n); err != nil {
+		return err
+	}
+	return tx.TakeBackUsage(ctx, m.AccountID, m.ServerID, n, m.ReceivedAt)
+}
+
 func count(ctx context.Context, tx *store.Tx, e *pennypost.Event) error {
 	c := store.StatCount{Server: e.ServerID, Stream: e.Stream, Tag: e.Tag}
 	switch e.Type {
@@ -51,7 +60,7 @@ func count(ctx context.Context, tx *store.Tx, e *pennypost.Event) error {
 			c.Bounced = 1
 		}
 	case pennypost.EventOpened, pennypost.EventClicked, pennypost.EventSubscriptionChanged,
-		pennypost.EventHeld, pennypost.EventReleased:
+		pennypost.EventHeld, pennypost.EventReleased, pennypost.EventCancelled, pennypost.EventSuppressed:
 		return nil
 	}
 	if err := tx.CountStats(ctx, c); err != nil {

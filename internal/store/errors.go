@@ -13,6 +13,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: a row with that key is there already.
 	ErrConflict = errors.New("exists already")
+	// ErrStale: what was read before has changed meanwhile.
+	ErrStale = errors.New("changed meanwhile")
 	// ErrLeaseLost: the job is no longer ours; its result must not be written.
 	ErrLeaseLost = errors.New("lease lost")
 	// ErrDamaged: a checksum does not fit what was read.

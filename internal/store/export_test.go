@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -21,7 +22,7 @@ const (
 
 // SearchSQL gives the query of a search.
 func SearchSQL(f MessageFilter) string {
-	from, _ := f.query(days{})
+	from, _ := f.query(days{}, time.Time{})
 	return `SELECT m.id` + from + newestFirst
 }
 

@@ -206,9 +206,11 @@ func (tx *Tx) HeldJobs(ctx context.Context, tenant pennypost.ServerID, n int) ([
 }
 
 // ReleaseHeld makes up to n held jobs of a tenant free and due, the oldest
-// first, and gives them.
+// first, and gives them. Those that were never tried are not due before their
+// time.
 func (tx *Tx) ReleaseHeld(ctx context.Context, tenant pennypost.ServerID, n int) ([]pennypost.Job, error) {
-	list, err := collect(tx, ctx, scanJobRow, `UPDATE jobs SET held = 0, run_at = $3 WHERE id IN (
+	list, err := collect(tx, ctx, scanJobRow, `UPDATE jobs SET held = 0,
+			run_at = CASE WHEN attempt = 0 AND run_at > $3 THEN run_at ELSE $3 END WHERE id IN (
 			SELECT id FROM jobs WHERE tenant = $1 AND held = 1 ORDER BY id LIMIT $2`+tx.skipLocked()+`)
 		RETURNING `+jobColumns, int64(tenant), int64(n), timeToDB(tx.Now()))
 	if err != nil {
@@ -225,6 +227,13 @@ func (tx *Tx) ReleaseHeld(ctx context.Context, tenant pennypost.ServerID, n int)
 func (tx *Tx) DiscardJob(ctx context.Context, id int64) error {
 	n, err := tx.exec(ctx, `DELETE FROM jobs WHERE id = $1 AND held = 1`, id)
 	return changed(n, err, "held job", id)
+}
+
+// CancelJob deletes a job that nobody has taken and nobody has begun;
+// ErrNotFound when there is none such.
+func (tx *Tx) CancelJob(ctx context.Context, id int64) error {
+	n, err := tx.exec(ctx, `DELETE FROM jobs WHERE id = $1 AND lease = 0 AND attempt = 0 AND held <> $2`, id, int64(jobDamaged))
+	return changed(n, err, "free job", id)
 }
 
 // freeAtOnce are freed with one statement, which has so many places whether

@@ -33,7 +33,7 @@ func full(st *store.Store) *store.NewMessage {
 	x.Metadata = map[string]string{"order": "778", "Key": `"quoted", \ and`}
 	x.Attachments = []string{"receipt.pdf", "photo, 2.png"}
 	x.TrackLinks = pennypost.TrackHTMLAndText
-	x.DeliverBy = now.Add(time.Hour)
+	x.SendAt, x.DeliverBy = now.Add(time.Minute), now.Add(time.Hour)
 	return m
 }
 

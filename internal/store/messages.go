@@ -42,7 +42,7 @@ func (tx *Tx) AddMessage(ctx context.Context, m *NewMessage) error {
 
 const messageColumns = `id, account_id, server_id, stream, received_at, source, flags, from_name, from_address, from_key,
 	to_list, cc_list, bcc_list, reply_to, subject, tag, metadata, attachments, track_links, header_id, sign_domain,
-	return_domain, deliver_by, size, recipients, checksum`
+	return_domain, deliver_by, size, recipients, checksum, send_at`
 
 // The bits of the column flags.
 const (
@@ -57,6 +57,7 @@ type messageRow struct {
 	m                     *pennypost.Message
 	id                    []byte
 	received, deliverBy   int64
+	sendAt                int64
 	flags                 int64
 	fromKey               string
 	to, cc, bcc, replyTo  string
@@ -70,6 +71,9 @@ func (r *messageRow) sum() int64 {
 	s.bytes(r.id).num(int64(m.AccountID), int64(m.ServerID), r.received, r.flags, r.deliverBy, m.Size, int64(m.Recipients))
 	s.text(string(m.Stream), string(m.Source), m.From.Name, string(m.From.Address), r.fromKey, r.to, r.cc, r.bcc,
 		r.replyTo, m.Subject, m.Tag, r.metadata, r.attachments, string(m.TrackLinks), m.HeaderID, m.SignDomain, m.ReturnDomain)
+	if r.sendAt != 0 { // the column is younger than the checksum
+		s.num(r.sendAt)
+	}
 	return s.sum()
 }
 
@@ -78,18 +82,18 @@ func (tx *Tx) addEnvelope(ctx context.Context, given *pennypost.Message) error {
 	m := &copied
 	m.From.Name, m.Subject, m.Tag, m.HeaderID = plain(m.From.Name), plain(m.Subject), plain(m.Tag), plain(m.HeaderID)
 	r := messageRow{
-		m: m, id: m.ID[:], received: timeToDB(m.ReceivedAt), deliverBy: timeToDB(m.DeliverBy),
+		m: m, id: m.ID[:], received: timeToDB(m.ReceivedAt), deliverBy: timeToDB(m.DeliverBy), sendAt: timeToDB(m.SendAt),
 		flags: flag(m.Broadcast)*flagBroadcast | flag(m.Sandbox)*flagSandbox |
 			flag(m.TrackOpens)*flagTrackOpens | flag(m.NeedsSMTPUTF8)*flagSMTPUTF8,
 		fromKey: m.From.Address.Key(), to: mailboxText(m.To), cc: mailboxText(m.Cc), bcc: mailboxText(m.Bcc),
 		replyTo: mailboxText(m.ReplyTo), metadata: mapText(m.Metadata), attachments: namesText(m.Attachments),
 	}
 	_, err := tx.exec(ctx, `INSERT INTO messages (`+messageColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-			$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`,
+			$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`,
 		r.id, int64(m.AccountID), int64(m.ServerID), string(m.Stream), r.received, string(m.Source), r.flags,
 		m.From.Name, string(m.From.Address), r.fromKey, r.to, r.cc, r.bcc, r.replyTo, m.Subject, m.Tag, r.metadata,
 		r.attachments, string(m.TrackLinks), m.HeaderID, m.SignDomain, m.ReturnDomain, r.deliverBy, m.Size,
-		int64(m.Recipients), r.sum())
+		int64(m.Recipients), r.sum(), r.sendAt)
 	return err
 }
 
@@ -98,7 +102,7 @@ func scanMessage(row scanner) (*pennypost.Message, error) {
 	r := messageRow{m: m}
 	err := row.Scan(&r.id, &m.AccountID, &m.ServerID, &m.Stream, &r.received, &m.Source, &r.flags, &m.From.Name,
 		&m.From.Address, &r.fromKey, &r.to, &r.cc, &r.bcc, &r.replyTo, &m.Subject, &m.Tag, &r.metadata, &r.attachments,
-		&m.TrackLinks, &m.HeaderID, &m.SignDomain, &m.ReturnDomain, &r.deliverBy, &m.Size, &m.Recipients, &r.checksum)
+		&m.TrackLinks, &m.HeaderID, &m.SignDomain, &m.ReturnDomain, &r.deliverBy, &m.Size, &m.Recipients, &r.checksum, &r.sendAt)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +117,7 @@ func scanMessage(row scanner) (*pennypost.Message, error) {
 func (r *messageRow) fill() (err error) {
 	m := r.m
 	m.ReceivedAt, m.DeliverBy = timeFromDB(r.received), timeFromDB(r.deliverBy)
+	m.SendAt = timeFromDB(r.sendAt)
 	m.Broadcast, m.Sandbox = r.flags&flagBroadcast != 0, r.flags&flagSandbox != 0
 	m.TrackOpens, m.NeedsSMTPUTF8 = r.flags&flagTrackOpens != 0, r.flags&flagSMTPUTF8 != 0
 	for _, list := range []struct {

@@ -18,7 +18,8 @@ type MessageFilter struct {
 	From      string // whole address, in any case
 	Tag       string
 	Subject   string // a part of it, in any case
-	// Status is "queued" (nothing was tried yet for some recipient) or "sent".
+	// Status is "scheduled" (not due yet), "queued" (nothing was tried yet for
+	// some recipient), "failed" (cancelled) or "sent" (all others).
 	Status string
 	// MetadataKey is compared in any case, MetadataValue as it is.
 	MetadataKey, MetadataValue string
@@ -33,7 +34,7 @@ func (tx *Tx) SearchMessages(ctx context.Context, f MessageFilter, count, offset
 	if err != nil {
 		return nil, 0, fmt.Errorf("search messages: %w", err)
 	}
-	from, args := f.query(d)
+	from, args := f.query(d, tx.Now())
 	if f.Subject != "" || f.MetadataKey != "" {
 		return tx.siftMessages(ctx, &f, from, args, count, offset)
 	}
@@ -86,7 +87,7 @@ const byRecipient = ` FROM (
 // query makes the part from FROM on of what SQL compares. A recipient is looked
 // for first (CROSS JOIN keeps SQLite to that order), since nobody gets many
 // messages; otherwise the index of the stream gives the order.
-func (f *MessageFilter) query(d days) (string, []any) {
+func (f *MessageFilter) query(d days, now time.Time) (string, []any) {
 	from := ` FROM messages m`
 	where := []string{`m.server_id = $1`}
 	args := []any{int64(f.Server)}
@@ -115,11 +116,23 @@ func (f *MessageFilter) query(d days) (string, []any) {
 		add(`m.tag = $%d`, f.Tag)
 	}
 	const queued = `EXISTS (SELECT 1 FROM recipients q WHERE q.message_id = m.id AND q.attempts = 0 AND q.state = $%d)`
+	const waiting = `EXISTS (SELECT 1 FROM recipients w WHERE w.message_id = m.id AND w.state <= $%d)`
+	const cancelled = `EXISTS (SELECT 1 FROM recipients c WHERE c.message_id = m.id AND c.state = $%d)`
 	switch f.Status {
+	case "scheduled":
+		add(`m.send_at > $%d`, timeToDB(now))
+		add(waiting, int64(pennypost.Held)) // the states before it wait too
 	case "queued":
+		add(`m.send_at <= $%d`, timeToDB(now))
 		add(queued, int64(pennypost.Queued))
+	case "failed":
+		add(cancelled, int64(pennypost.Cancelled))
 	case "sent":
 		add(`NOT `+queued, int64(pennypost.Queued))
+		add(`NOT `+cancelled, int64(pennypost.Cancelled))
+		add(`(m.send_at <= $%d`, timeToDB(now))
+		args = append(args, int64(pennypost.Held))
+		where[len(where)-1] += fmt.Sprintf(` OR NOT `+waiting+`)`, len(args))
 	}
 	return from + ` WHERE ` + strings.Join(where, ` AND `), args
 }

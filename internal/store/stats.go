@@ -43,6 +43,15 @@ func (tx *Tx) CountStats(ctx context.Context, c StatCount) error {
 	return nil
 }
 
+// UncountSent takes n recipients out of the counters of the hour in which they
+// were accepted, since nothing is sent to them.
+func (tx *Tx) UncountSent(ctx context.Context, m *pennypost.Message, n int) error {
+	return tx.addStats(ctx, &StatHour{
+		StatCount: StatCount{Server: m.ServerID, Stream: m.Stream, Tag: plain(m.Tag), Sent: -int64(n)},
+		Hour:      m.ReceivedAt.UTC().Truncate(time.Hour),
+	})
+}
+
 // writeCounts writes what the transaction has counted so far.
 func (tx *Tx) writeCounts(ctx context.Context) error {
 	for i := range tx.counts {

@@ -69,6 +69,18 @@ func (tx *Tx) Usage(ctx context.Context, account pennypost.AccountID, server pen
 	return all, own, nil
 }
 
+// TakeBackUsage takes n recipients out of the count of the month in which they
+// were accepted, since nothing is sent to them.
+func (tx *Tx) TakeBackUsage(ctx context.Context, account pennypost.AccountID, server pennypost.ServerID, n int, accepted time.Time) error {
+	_, err := tx.exec(ctx, `INSERT INTO usage_monthly (account_id, month, server_id, slot, n) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (account_id, month, server_id, slot) DO UPDATE SET n = usage_monthly.n + excluded.n`,
+		int64(account), usageMonth(accepted.UTC()), int64(server), tx.usageSlot(), -int64(n))
+	if err != nil {
+		return fmt.Errorf("take usage back: %w", err)
+	}
+	return nil
+}
+
 func usageMonth(t time.Time) int64 { return int64(t.Year())*100 + int64(t.Month()) }
 
 // usageSlot is one per transaction, so that two transactions never lock two

@@ -20,6 +20,7 @@ type rawHeader struct {
 	metadata   []Pair
 	trackOpens string
 	trackLinks string
+	sendAt     string
 	deliverBy  string
 	keepID     bool
 }
@@ -91,6 +92,8 @@ func (h *rawHeader) control(f eml.Field) {
 		first(&h.trackOpens, value)
 	case "x-pm-tracklinks", "x-pm-track-links":
 		first(&h.trackLinks, value)
+	case "x-pm-send-at":
+		first(&h.sendAt, value)
 	case "x-pm-deliver-by":
 		first(&h.deliverBy, value)
 	case "x-pm-keepid":
@@ -126,20 +129,44 @@ func (dr *draft) setRawTexts(h *rawHeader) error {
 	if err := dr.setTrackLinks(h.trackLinks); err != nil {
 		return err
 	}
-	by, err := deadline(h.deliverBy, dr.at)
+	at, err := moment(h.sendAt, dr.at)
+	if err != nil {
+		return err
+	}
+	if err := dr.setSendAt(at); err != nil {
+		return err
+	}
+	by, err := deadline(h.deliverBy, dr.begins())
 	if err != nil {
 		return err
 	}
 	return dr.setDeliverBy(by)
 }
 
-// deadline reads X-PM-Deliver-By: seconds from now, or a time (RFC 3339).
-func deadline(v string, now time.Time) (time.Time, error) {
+// moment reads X-PM-Send-At: seconds from now, or a time (RFC 3339).
+func moment(v string, now time.Time) (time.Time, error) {
+	if v == "" {
+		return time.Time{}, nil
+	}
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+		// Too far is too far: the bound keeps it from wrapping around.
+		return now.Add(time.Duration(min(max(n, 0), int64(maxDeadline/time.Second))) * time.Second), nil
+	}
+	at, err := time.Parse(time.RFC3339, v)
+	if err != nil {
+		return at, pennypost.Invalid("Invalid 'SendAt' value.")
+	}
+	return at.UTC(), nil
+}
+
+// deadline reads X-PM-Deliver-By: seconds from the beginning of delivery, or a
+// time (RFC 3339).
+func deadline(v string, from time.Time) (time.Time, error) {
 	if v == "" {
 		return time.Time{}, nil
 	}
 	if n, err := strconv.ParseInt(v, 10, 64); err == nil && n > 0 && n <= int64(maxDeadline/time.Second) {
-		return now.Add(time.Duration(n) * time.Second), nil
+		return from.Add(time.Duration(n) * time.Second), nil
 	}
 	at, err := time.Parse(time.RFC3339, v)
 	if err != nil {

@@ -35,6 +35,7 @@ type draft struct {
 	files        []string
 	trackOpens   bool
 	trackLinks   pennypost.TrackLinks // "": the server's setting
+	sendAt       time.Time            // zero: at once
 	deliverBy    time.Time
 	needsUTF8    bool
 	parts        []*eml.Part // the files, until there are bodies
@@ -56,6 +57,7 @@ const (
 	maxHeaderFields = 1000
 	maxHeaderBytes  = 256 << 10
 	maxDeadline     = 366 * 24 * time.Hour
+	maxAhead        = 30 * 24 * time.Hour // of SendAt
 )
 
 // streamOf is the stream that a message goes by: the token's own, the one it
@@ -178,9 +180,30 @@ func (dr *draft) setTrackLinks(v string) error {
 	return pennypost.Invalid("Invalid 'TrackLinks' value. It must be 'None', 'HtmlAndText', 'HtmlOnly' or 'TextOnly'.")
 }
 
+// setSendAt checks when a message is to be sent. What lies in the past is sent at
+// once: clocks differ, and a client that was late must not lose its mail.
+func (dr *draft) setSendAt(at time.Time) error {
+	switch ahead := at.Sub(dr.at); {
+	case at.IsZero() || ahead <= 0:
+		return nil
+	case ahead > maxAhead:
+		return pennypost.Invalid("Invalid 'SendAt' value. It is limited to 30 days ahead.")
+	}
+	dr.sendAt = at.UTC().Truncate(time.Microsecond)
+	return nil
+}
+
+// begins is when delivery begins.
+func (dr *draft) begins() time.Time {
+	if dr.sendAt.IsZero() {
+		return dr.at
+	}
+	return dr.sendAt
+}
+
 // setDeliverBy checks the deadline of design §4.
 func (dr *draft) setDeliverBy(at time.Time) error {
-	if !at.IsZero() && (!at.After(dr.at) || at.Sub(dr.at) > maxDeadline) {
+	if from := dr.begins(); !at.IsZero() && (!at.After(from) || at.Sub(from) > maxDeadline) {
 		return pennypost.Invalid("Invalid 'DeliverBy' value.")
 	}
 	dr.deliverBy = at

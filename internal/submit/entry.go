@@ -89,10 +89,10 @@ const (
 func (d *Door) plan(tx *store.Tx, e *entry, r *pennypost.Recipient, p pennypost.Priority, live int) {
 	job := pennypost.Job{
 		ID: d.conf.Store.NextID(), Kind: pennypost.JobDeliver, Dest: deliver.Dest(e.message, r.Address),
-		Tenant: e.server, Priority: p, RunAt: tx.Now(), Ref: store.JobRef(e.id, r.N),
+		Tenant: e.server, Priority: p, RunAt: e.message.Begins(), Ref: store.JobRef(e.id, r.N),
 	}
 	var place *queue.Place
-	if size := len(e.content); d.conf.Queue != nil && size <= maxKept && size*live <= maxKeptAll {
+	if size := len(e.content); d.conf.Queue != nil && e.sendAt.IsZero() && p != pennypost.PriorityRequest && size <= maxKept && size*live <= maxKeptAll {
 		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, cap(e.content)+overhead)
 	}
 	if place != nil {
@@ -123,11 +123,24 @@ func (d *Door) hand(e *entry) {
 	for i := range e.jobs {
 		job := e.jobs[i]
 		if e.places[i] == nil {
-			d.conf.Queue.Wake(job.Dest)
+			d.wake(&job)
 			continue
 		}
 		e.places[i].Offer(queue.Task{Job: job, Payload: fresh[0], Bytes: cap(e.content) + overhead})
 		e.places[i], fresh = nil, fresh[1:]
+	}
+}
+
+// scanSoon is how soon a job must be due for the queue to be told of it. Those
+// that are due later it finds in the store: what it remembers is bounded.
+const scanSoon = time.Minute
+
+func (d *Door) wake(job *pennypost.Job) {
+	switch ahead := job.RunAt.Sub(d.conf.Now()); {
+	case ahead <= 0:
+		d.conf.Queue.Wake(job.Dest)
+	case ahead < scanSoon:
+		d.conf.Queue.WakeAt(job.Dest, job.RunAt)
 	}
 }
 

@@ -112,7 +112,7 @@ func (d *Door) header(dr *draft) []eml.Field {
 	h := make([]eml.Field, 0, 16+len(dr.headers))
 	h = append(h, eml.RawField("Received", d.received(dr, id)),
 		eml.AddressField("From", dr.from),
-		eml.RawField("Date", dateField(dr.at)))
+		eml.RawField("Date", dateField(dr.begins())))
 	if dr.subject != "" {
 		h = append(h, eml.Field{Name: "Subject", Value: dr.subject})
 	}

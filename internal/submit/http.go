@@ -92,6 +92,20 @@ func (dr *draft) setDestinations(s *Submission) error {
 		}
 		*f.list = list
 	}
+	if err := dr.setReplyTo(s); err != nil {
+		return err
+	}
+	switch n := len(dr.to) + len(dr.cc) + len(dr.bcc); {
+	case n == 0:
+		return errNoRecipients()
+	case n > maxRecipients:
+		return errRecipients()
+	}
+	dr.setRecipients(dr.to, dr.cc, dr.bcc)
+	return nil
+}
+
+func (dr *draft) setReplyTo(s *Submission) error {
 	reply := s.ReplyTo
 	if strings.TrimSpace(reply) == "" {
 		reply = headerValue(s.Headers, "Reply-To")
@@ -101,13 +115,6 @@ func (dr *draft) setDestinations(s *Submission) error {
 		return addressText(err, "Reply-To")
 	}
 	dr.replyTo = list
-	switch n := len(dr.to) + len(dr.cc) + len(dr.bcc); {
-	case n == 0:
-		return errNoRecipients()
-	case n > maxRecipients:
-		return errRecipients()
-	}
-	dr.setRecipients(dr.to, dr.cc, dr.bcc)
 	return nil
 }
 
@@ -136,6 +143,9 @@ func (dr *draft) setTexts(s *Submission) error {
 	}
 	dr.trackOpens = s.TrackOpens != nil && *s.TrackOpens
 	if err := dr.setTrackLinks(s.TrackLinks); err != nil {
+		return err
+	}
+	if err := dr.setSendAt(s.SendAt); err != nil {
 		return err
 	}
 	return dr.setDeliverBy(s.DeliverBy)

@@ -19,13 +19,18 @@ type intake struct {
 	tx      *store.Tx
 	caller  pennypost.Caller
 	state   *pennypost.ServerState
+	bulk    *BulkStep // that it is one of, or nil
 	streams map[pennypost.StreamID]*pennypost.Stream
 	senders map[pennypost.Address]*pennypost.SenderMatch
 }
 
 // begin asks whether the caller may still send.
 func (in *intake) begin(ctx context.Context) error {
-	state, err := in.door.conf.Check(ctx, in.tx, in.caller)
+	check := func() (*pennypost.ServerState, error) { return in.door.conf.Check(ctx, in.tx, in.caller) }
+	if in.bulk != nil {
+		check = func() (*pennypost.ServerState, error) { return in.bulk.Begin(ctx, in.tx) }
+	}
+	state, err := check()
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,11 @@ func (in *intake) take(ctx context.Context, e *entry) error {
 		return err
 	}
 	in.fill(e, stream, sender)
-	return in.add(ctx, e, inactive, live, priority(stream))
+	p := priority(stream)
+	if in.bulk != nil {
+		p = pennypost.PriorityRequest
+	}
+	return in.add(ctx, e, inactive, live, p)
 }
 
 func priority(s *pennypost.Stream) pennypost.Priority {
@@ -217,7 +226,7 @@ func newMessage(dr *draft, tx *store.Tx) *pennypost.Message {
 		From: mailbox(dr.from), To: mailboxes(dr.to), Cc: mailboxes(dr.cc), Bcc: mailboxes(dr.bcc),
 		ReplyTo: mailboxes(dr.replyTo), Subject: dr.subject, Tag: dr.tag, Metadata: dr.metadata,
 		Attachments: dr.files, TrackLinks: pennypost.TrackNone, HeaderID: dr.headerID,
-		ReceivedAt: tx.Now(), DeliverBy: dr.deliverBy, Size: int64(len(dr.content)),
+		ReceivedAt: tx.Now(), SendAt: dr.sendAt, DeliverBy: dr.deliverBy, Size: int64(len(dr.content)),
 		NeedsSMTPUTF8: dr.needsUTF8, Recipients: len(dr.recipients),
 	}
 }
@@ -228,7 +237,7 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 	for n, a := range e.draft.recipients {
 		r := pennypost.Recipient{
 			MessageID: e.id, N: n, Address: a, State: pennypost.Queued,
-			NextAt: in.tx.Now(), ChangedAt: in.tx.Now(),
+			NextAt: e.message.Begins(), ChangedAt: in.tx.Now(),
 		}
 		if len(inactive) > 0 && inactive[0] == a {
 			r.State, r.NextAt = pennypost.Suppressed, time.Time{}

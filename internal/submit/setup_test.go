@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func (c *counting) Read(b []byte) (int, error) {
 // one that is not.
 type fixture struct {
 	dir     string
+	ahead   atomic.Int64 // of noon, in nanoseconds
 	store   *store.Store
 	queue   *queue.Queue
 	door    *Door
@@ -59,7 +61,7 @@ func setup(tb testing.TB) *fixture {
 
 func (f *fixture) open(tb testing.TB, dir string) {
 	tb.Helper()
-	now := func() time.Time { return noon }
+	now := func() time.Time { return noon.Add(time.Duration(f.ahead.Load())) }
 	var err error
 	if f.store, err = store.Open(tb.Context(), store.Config{Dir: dir, Now: now}); err != nil {
 		tb.Fatal(err)

@@ -16,10 +16,11 @@ type Submission struct {
 	Tag                        string
 	Headers                    []eml.Field
 	Attachments                []Attachment
-	Metadata                   []Pair // in the order given, so that keys equal but for case are seen
-	TrackOpens                 *bool  // nil: the server's setting
-	TrackLinks                 string // "": the server's setting
-	Stream                     string // "": outbound, or the token's own
+	Metadata                   []Pair    // in the order given, so that keys equal but for case are seen
+	TrackOpens                 *bool     // nil: the server's setting
+	TrackLinks                 string    // "": the server's setting
+	Stream                     string    // "": outbound, or the token's own
+	SendAt                     time.Time // not before; zero or past: at once
 	DeliverBy                  time.Time
 	Template                   *Template // in place of Subject, TextBody and HTMLBody; nil: there is none
 }

@@ -161,26 +161,9 @@ func (d *Door) Template(ctx context.Context, server pennypost.ServerID, id penny
 // edit counts at once on every node. What it gives parses it, or takes it from
 // the cache.
 func (d *Door) findTemplate(ctx context.Context, server pennypost.ServerID, t *Template) (func(context.Context) (*Content, error), error) {
-	if len(t.Alias) > maxAlias || strings.IndexByte(t.Alias, 0) >= 0 || !utf8.ValidString(t.Alias) {
-		return nil, pennypost.NoTemplateAlias()
-	}
-	var ref store.TemplateRef
-	err := d.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
-		if t.ID != 0 {
-			ref, err = tx.TemplateRef(ctx, server, t.ID)
-		} else {
-			ref, err = tx.TemplateRefByAlias(ctx, server, t.Alias)
-		}
-		return err
-	})
-	switch {
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return nil, fmt.Errorf("find template: %w", err)
-	case err == nil && ref.Type == pennypost.TemplateStandard:
-	case t.ID != 0:
-		return nil, pennypost.NoTemplateID() // a layout cannot be sent
-	default:
-		return nil, pennypost.NoTemplateAlias()
+	ref, err := d.templateRef(ctx, server, t)
+	if err != nil {
+		return nil, err
 	}
 	return func(ctx context.Context) (*Content, error) {
 		if c := d.templates.get(ref); c != nil {
@@ -194,26 +177,48 @@ func (d *Door) findTemplate(ctx context.Context, server pennypost.ServerID, t *T
 	}, nil
 }
 
-func (d *Door) readTemplate(ctx context.Context, ref store.TemplateRef) (*Content, error) {
-	type texts struct{ subject, html, text string }
-	var own, around texts
+// templateRef finds which template, in which version, is named.
+func (d *Door) templateRef(ctx context.Context, server pennypost.ServerID, t *Template) (store.TemplateRef, error) {
+	var ref store.TemplateRef
+	if len(t.Alias) > maxAlias || strings.IndexByte(t.Alias, 0) >= 0 || !utf8.ValidString(t.Alias) {
+		return ref, pennypost.NoTemplateAlias()
+	}
 	err := d.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
-		own.subject, own.html, own.text, err = tx.TemplateVersion(ctx, ref.ID, ref.Version)
-		if err == nil && ref.Layout != 0 {
-			around.subject, around.html, around.text, err = tx.TemplateVersion(ctx, ref.Layout, ref.LayoutVersion)
+		if t.ID != 0 {
+			ref, err = tx.TemplateRef(ctx, server, t.ID)
+		} else {
+			ref, err = tx.TemplateRefByAlias(ctx, server, t.Alias)
 		}
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read template: %w", err)
+	switch {
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return ref, fmt.Errorf("find template: %w", err)
+	case err == nil && ref.Type == pennypost.TemplateStandard:
+		return ref, nil
+	case t.ID != 0:
+		return ref, pennypost.NoTemplateID() // a layout cannot be sent
 	}
-	c, err := ParseContent(own.subject, own.html, own.text)
-	if err == nil && ref.Layout != 0 {
-		var layout *Content
-		if layout, err = ParseContent("", around.html, around.text); err == nil {
-			c = c.Within(layout)
+	return ref, pennypost.NoTemplateAlias()
+}
+	return func(ctx context.Context) (*Content, error) {
+		if c := d.templates.get(ref); c != nil {
+			return c, nil
 		}
+		c, err := d.readTemplate(ctx, ref)
+		if err == nil {
+			d.templates.put(ref, c)
+		}
+		return c, err
+	}, nil
+}
+
+func (d *Door) readTemplate(ctx context.Context, ref store.TemplateRef) (*Content, error) {
+	source, err := d.readSource(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
+	c, err := source.Content()
 	if err != nil { // what is stored was parsed before: this is no mistake of the sender
 		return nil, fmt.Errorf("parse template %d, version %d: %s", ref.ID, ref.Version, err.Error())
 	}
