@@ -20,7 +20,10 @@ type Account struct {
 	// (contract/account.md §3).
 	Pending bool
 	// NoDeletes forbids deleting servers (code 604).
-	NoDeletes  bool
+	NoDeletes bool
+	// NoCustomUnsubscribe forbids streams that handle unsubscribing themselves
+	// (code 1238).
+	NoCustomUnsubscribe bool
 	Suspension Suspension
 	CreatedAt  time.Time
 }

@@ -14,9 +14,10 @@ const maxReason = 500
 
 // AccountInput is what the operator says of an account; nil: nothing.
 type AccountInput struct { //nolint:revive // beside ServerInput, DomainInput and SenderInput
-	Name, Plan         *string
-	MonthlyLimit       *int64 // recipients; 0: no limit
-	Pending, NoDeletes *bool
+	Name, Plan          *string
+	MonthlyLimit        *int64 // recipients; 0: no limit
+	Pending, NoDeletes  *bool
+	NoCustomUnsubscribe *bool
 }
 
 func (in *AccountInput) apply(acc *pennypost.Account) error {
@@ -38,6 +39,7 @@ func (in *AccountInput) apply(acc *pennypost.Account) error {
 	}
 	set(&acc.Pending, in.Pending)
 	set(&acc.NoDeletes, in.NoDeletes)
+	set(&acc.NoCustomUnsubscribe, in.NoCustomUnsubscribe)
 	return nil
 }
 
