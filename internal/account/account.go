@@ -125,7 +125,7 @@ func (a *Accounts) Run(ctx context.Context) error {
 	g.Go(func() error { return a.makeKeys(ctx) })
 	g.Go(func() error { return a.checkDomains(ctx) })
 	g.Go(func() error { return a.releaseHeld(ctx) })
-	g.Go(func() error { return a.runImports(ctx) })
+	g.Go(func() error { return a.RunImports(ctx) })
 	return g.Wait()
 }
 

@@ -14,12 +14,11 @@ import (
 )
 
 const (
-	partEntries      = 500                // of a part, which is one transaction
-	partsAtOnce      = 16                 // stored with one transaction
-	importErrors     = 100                // kept of an import
-	importsAtOnce    = 5                  // of a server
-	maxImportAddress = 320                // octets kept of a text
-	importKept       = 7 * 24 * time.Hour // after its end
+	partEntries      = 500 // of a part, which is one transaction
+	partsAtOnce      = 16  // stored with one transaction
+	importErrors     = 100 // kept of an import
+	importsAtOnce    = 5   // of a server
+	maxImportAddress = 320 // octets kept of a text
 )
 
 // ImportEntry is one line of a file of suppressions, as the edge read it.
@@ -163,8 +162,9 @@ func (a *Accounts) ImportState(ctx context.Context, server pennypost.ServerID, s
 // an earlier life, and of another process.
 const importEvery = 10 * time.Second
 
-// runImports works through imports until ctx ends: a step of each in turn.
-func (a *Accounts) runImports(ctx context.Context) error {
+// RunImports works through imports until ctx ends: a step of each in turn. It is
+// a part of Run.
+func (a *Accounts) RunImports(ctx context.Context) error {
 	t := time.NewTicker(importEvery)
 	defer t.Stop()
 	for {

@@ -29,6 +29,8 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 	o.ids["token"] = r.call(t, c.server, post, "/smtp-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
 	o.ids["apitoken"] = r.call(t, c.account, post, "/servers/"+c.id+"/api-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
 	o.ids["accounttoken"] = r.call(t, c.account, post, "/api-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
+	r.call(t, c.server, post, "/message-streams/stream-"+canary+"/suppressions", `{"Suppressions": [{"EmailAddress": "`+canary+`@shop.test"}]}`).ok()
+	o.ids["import"] = r.call(t, c.server, post, "/message-streams/stream-"+canary+"/suppressions/import", `["`+canary+`"]`).ok().id(t)
 	o.ids["sender"] = r.call(t, c.account, post, "/senders", `{"FromEmail": "`+canary+`@`+domain+`", "Name": "`+canary+`"}`).ok().id(t)
 	return o
 }
@@ -36,7 +38,7 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 // absent are ids that never were.
 var absent = map[string]string{
 	"server": "888888", "domain": "888888", "sender": "888888", "token": "888888", "apitoken": "888888", "accounttoken": "888888",
-	"stream": "nowhere", "message": "00000000-0000-4000-8000-000000000000",
+	"import": "888888", "stream": "nowhere", "message": "00000000-0000-4000-8000-000000000000",
 }
 
 var param = regexp.MustCompile(`\{(\w+)\}`)
@@ -75,6 +77,8 @@ func bodyFor(r route) string {
 		return `{"Name": "stolen.test", "ReturnPathDomain": null}`
 	case strings.HasPrefix(r.path, "/senders"):
 		return `{"FromEmail": "stolen@stolen.test", "Name": "stolen"}`
+	case strings.Contains(r.path, "/suppressions"):
+		return `{"Suppressions": [{"EmailAddress": "canaryforeign@shop.test"}, {"EmailAddress": "canarysibling@shop.test"}]}`
 	case strings.HasSuffix(r.path, "/rotate"):
 		return `{"OverlapSeconds": 3600}`
 	}
@@ -141,9 +145,10 @@ func TestTenantMatrix(t *testing.T) {
 			compare("of another server", fill(t, rt, beside.ids, nil), gone)
 		}
 		if names := param.FindAllString(rt.path, -1); len(names) == 2 {
+			outer := strings.Trim(names[0], "{}") // a server, or a stream
 			mixed := func(server, rest map[string]string) string {
 				return fill(t, rt, nil, func(name string) map[string]string {
-					if name == "server" {
+					if name == outer {
 						return server
 					}
 					return rest

@@ -29,9 +29,9 @@ type Janitor struct {
 
 // The sizes of a step.
 const (
-	streamsAtOnce  = 100 // looked at in a round
-	messagesAtOnce = 500 // looked through for jobs at a time
-	rowsAtOnce     = 100 // deleted with a transaction, and what belongs to them
+	streamsAtOnce  = 1000 // looked at in a round
+	messagesAtOnce = 500  // looked through for jobs at a time
+	rowsAtOnce     = 100  // deleted with a transaction, and what belongs to them
 	importsAtOnce  = 10
 	importKept     = 7 * 24 * time.Hour
 )
