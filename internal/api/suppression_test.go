@@ -220,12 +220,12 @@ func TestDumpFilters(t *testing.T) {
 		"?toDate=2026-03-11":                   "a b",
 		"?todate=2026-3-12&fromdate=2026-3-12": "c",
 		"?fromDate=2026-03-11&toDate=2026-03-11&origin=Recipient&suppressionReason=HardBounce": "a",
-		"?fromDate=2026-03-14T12:00:00Z": "d",
-		"?emailAddress=B@shop.test":      "b",
-		"?EmailAddress=shop.test":        "",
-		"?EmailAddress=invalid":          "",
-		"?EmailAddress=z@shop.test":      "",
-		"?count=1&offset=1":              "a b c d", // ignored
+		"?fromDate=2026-03-14T12:00:00Z":                              "d",
+		"?emailAddress=B@shop.test":                                   "b",
+		"?EmailAddress=shop.test":                                     "",
+		"?EmailAddress=invalid":                                       "",
+		"?EmailAddress=z@shop.test":                                   "",
+		"?count=1&offset=1":                                           "a b c d", // ignored
 		"?SuppressionReason=&Origin=&FromDate=&ToDate=&EmailAddress=": "a b c d",
 	} {
 		a := r.call(t, c.server, get, list+"/dump"+query, "")
@@ -317,7 +317,9 @@ func TestDumpLong(t *testing.T) {
 	})
 	check := func(what string, body []byte) {
 		t.Helper()
-		var got struct{ Suppressions []struct{ EmailAddress string } }
+		var got struct {
+			Suppressions []struct{ EmailAddress string }
+		}
 		if err := json.Unmarshal(body, &got); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
