@@ -22,9 +22,12 @@ type Account struct {
 	// NoDeletes forbids deleting servers (code 604).
 	NoDeletes bool
 	// NoBulk forbids bulk requests (code 14).
-	NoBulk     bool
-	Suspension Suspension
-	CreatedAt  time.Time
+	NoBulk bool
+	// NoCustomUnsubscribe forbids streams that handle unsubscribing themselves
+	// (code 1238).
+	NoCustomUnsubscribe bool
+	Suspension          Suspension
+	CreatedAt           time.Time
 }
 
 // Suspension says since when and why a server or account may not send; its

@@ -20,6 +20,7 @@ import (
 	"pennypost/internal/bounce"
 	"pennypost/internal/deliver"
 	"pennypost/internal/inbound"
+	"pennypost/internal/janitor"
 	"pennypost/internal/metrics"
 	"pennypost/internal/mx"
 	"pennypost/internal/queue"
@@ -53,6 +54,7 @@ type service struct {
 	deliver  *deliver.Deliverer
 	door     *submit.Door
 	accounts *account.Accounts
+	janitor  *janitor.Janitor
 	api      *api.API
 	smtpd    *smtpd.Server
 
@@ -226,6 +228,9 @@ func (s *service) openAccounts(ctx context.Context) (err error) {
 		Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
+		return err
+	}
+	if s.janitor, err = janitor.New(janitor.Config{Store: s.store, Now: s.now, Log: s.log}); err != nil {
 		return err
 	}
 	s.firstRun, err = s.accounts.Bootstrap(ctx, account.Settings{
@@ -418,6 +423,7 @@ func (s *service) startWork(st *stage, reload <-chan os.Signal) {
 	st.start("auth", s.auth.Run)
 	st.start("accounts", s.accounts.Run)
 	st.start("deliver", s.deliver.Run)
+	st.start("janitor", s.janitor.Run)
 	st.start("certificate", func(ctx context.Context) error { return s.cert.run(ctx, reload) })
 }
 

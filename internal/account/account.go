@@ -81,6 +81,8 @@ type Accounts struct {
 	conf Config
 	log  *slog.Logger
 	rsa  chan *rsa.PrivateKey // made in advance
+
+	imports chan struct{} // an import was begun
 }
 
 // New makes Accounts. An error names what is missing or wrong.
@@ -113,16 +115,17 @@ func New(c Config) (*Accounts, error) {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	return &Accounts{conf: c, log: c.Log, rsa: make(chan *rsa.PrivateKey, keysInAdvance)}, nil
+	return &Accounts{conf: c, log: c.Log, rsa: make(chan *rsa.PrivateKey, keysInAdvance), imports: make(chan struct{}, 1)}, nil
 }
 
-// Run makes DKIM keys in advance, re-checks customers' DNS and has held mail
-// released, until ctx ends.
+// Run makes DKIM keys in advance, re-checks customers' DNS, has held mail
+// released and works through imports, until ctx ends.
 func (a *Accounts) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { return a.makeKeys(ctx) })
 	g.Go(func() error { return a.checkDomains(ctx) })
 	g.Go(func() error { return a.releaseHeld(ctx) })
+	g.Go(func() error { return a.RunImports(ctx) })
 	return g.Wait()
 }
 

@@ -14,10 +14,11 @@ const maxReason = 500
 
 // AccountInput is what the operator says of an account; nil: nothing.
 type AccountInput struct { //nolint:revive // beside ServerInput, DomainInput and SenderInput
-	Name, Plan         *string
-	MonthlyLimit       *int64 // recipients; 0: no limit
-	Pending, NoDeletes *bool
-	NoBulk             *bool
+	Name, Plan          *string
+	MonthlyLimit        *int64 // recipients; 0: no limit
+	Pending, NoDeletes  *bool
+	NoBulk              *bool
+	NoCustomUnsubscribe *bool
 }
 
 func (in *AccountInput) apply(acc *pennypost.Account) error {
@@ -40,6 +41,7 @@ func (in *AccountInput) apply(acc *pennypost.Account) error {
 	set(&acc.Pending, in.Pending)
 	set(&acc.NoDeletes, in.NoDeletes)
 	set(&acc.NoBulk, in.NoBulk)
+	set(&acc.NoCustomUnsubscribe, in.NoCustomUnsubscribe)
 	return nil
 }
 

@@ -39,7 +39,25 @@ const (
 	codePlanLimit        pennypost.Code = 614
 	codeNotSupported     pennypost.Code = 615
 	codeStreamFilter     pennypost.Code = 1221
+	codeStreamIDMissing  pennypost.Code = 1222
+	codeStreamName       pennypost.Code = 1223
+	codeStreamNameLong   pennypost.Code = 1224
+	codeStreamLimit      pennypost.Code = 1225
 	codeStreamNotFound   pennypost.Code = 1226
+	codeStreamIDFormat   pennypost.Code = 1227
+	codeStreamInbound    pennypost.Code = 1228
+	codeStreamDefault    pennypost.Code = 1229
+	codeStreamTaken      pennypost.Code = 1230
+	codeStreamTextLong   pennypost.Code = 1231
+	codeStreamTooLate    pennypost.Code = 1232
+	codeStreamIDPrefix   pennypost.Code = 1233
+	codeStreamTextHTML   pennypost.Code = 1234
+	codeStreamIDReserved pennypost.Code = 1237
+	codeUnsubscribeRight pennypost.Code = 1238
+	codeUnsubscribeType  pennypost.Code = 1239
+	codeUnsubscribe      pennypost.Code = 1240
+	codeStreamBusy       pennypost.Code = 1241
+	codeSuppression      pennypost.Code = 1407
 	codeSMTPTokenUnknown pennypost.Code = 1451
 	codeSMTPTokenNoBody  pennypost.Code = 1452
 	codeSMTPTokenServer  pennypost.Code = 1453
@@ -50,6 +68,9 @@ const (
 	codeSMTPTokenArchive pennypost.Code = 1459
 	codeSMTPOff          pennypost.Code = 1460
 )
+
+// textSuppressionFault is the text of code 1407; ours says more after it.
+const textSuppressionFault = "Something went wrong when processing the request."
 
 func notFound(code pennypost.Code, text string) *pennypost.Error {
 	return &pennypost.Error{Code: code, Text: text, Status: http.StatusNotFound}

@@ -39,7 +39,7 @@ func (a *Accounts) Stream(ctx context.Context, server pennypost.ServerID, id pen
 	var s *pennypost.Stream
 	err := a.view(ctx, "read stream", func(tx *store.Tx) (err error) {
 		s, err = tx.Stream(ctx, server, id)
-		return ifMissing(err, pennypost.Refuse(codeStreamNotFound, "The message stream for the provided 'ID' was not found."))
+		return ifMissing(err, errNoStream())
 	})
 	return s, err
 }

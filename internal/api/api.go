@@ -135,6 +135,10 @@ func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
 	c := &call{r: r}
 	defer c.end()
 	v, err := a.answer(tree, w, c)
+	if rows, ok := v.(*rowsAnswer); ok && err == nil {
+		a.json.Rows(w, r, rows.name, rows.next)
+		return
+	}
 	if err == nil {
 		a.json.OK(w, r, v)
 		return
@@ -196,7 +200,7 @@ func (a *API) admit(tree *node, c *call) (*route, time.Duration, error) {
 	if c.who, err = a.caller(r, rt, within); err != nil {
 		return nil, 0, err
 	}
-	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0); err != nil {
+	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0 && (!rt.csv || !isCSV(r))); err != nil {
 		return nil, 0, err
 	}
 	c.ids, c.query = ids, parseQuery(r.URL.RawQuery)

@@ -29,6 +29,8 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 	o.ids["token"] = r.call(t, c.server, post, "/smtp-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
 	o.ids["apitoken"] = r.call(t, c.account, post, "/servers/"+c.id+"/api-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
 	o.ids["accounttoken"] = r.call(t, c.account, post, "/api-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
+	r.call(t, c.server, post, "/message-streams/stream-"+canary+"/suppressions", `{"Suppressions": [{"EmailAddress": "`+canary+`@shop.test"}]}`).ok()
+	o.ids["import"] = r.call(t, c.server, post, "/message-streams/stream-"+canary+"/suppressions/import", `["`+canary+`"]`).ok().id(t)
 	o.ids["sender"] = r.call(t, c.account, post, "/senders", `{"FromEmail": "`+canary+`@`+domain+`", "Name": "`+canary+`"}`).ok().id(t)
 	tpl := r.call(t, c.server, post, "/templates", `{"Name": "`+canary+`", "Alias": "`+canary+`", "Subject": "`+canary+`", "TextBody": "`+canary+`"}`).ok()
 	o.ids["template"] = fmt.Sprint(tpl["TemplateId"])
@@ -38,7 +40,7 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 // absent are ids that never were.
 var absent = map[string]string{
 	"server": "888888", "domain": "888888", "sender": "888888", "token": "888888", "apitoken": "888888", "accounttoken": "888888",
-	"stream": "nowhere", "message": "00000000-0000-4000-8000-000000000000",
+	"import": "888888", "stream": "nowhere", "message": "00000000-0000-4000-8000-000000000000",
 	"template": "888888",
 }
 
@@ -78,6 +80,8 @@ func bodyFor(r route) string {
 		return `{"Name": "stolen.test", "ReturnPathDomain": null}`
 	case strings.HasPrefix(r.path, "/senders"):
 		return `{"FromEmail": "stolen@stolen.test", "Name": "stolen"}`
+	case strings.Contains(r.path, "/suppressions"):
+		return `{"Suppressions": [{"EmailAddress": "canaryforeign@shop.test"}, {"EmailAddress": "canarysibling@shop.test"}]}`
 	case strings.HasSuffix(r.path, "/rotate"):
 		return `{"OverlapSeconds": 3600}`
 	}
@@ -144,9 +148,10 @@ func TestTenantMatrix(t *testing.T) {
 			compare("of another server", fill(t, rt, beside.ids, nil), gone)
 		}
 		if names := param.FindAllString(rt.path, -1); len(names) == 2 {
+			outer := strings.Trim(names[0], "{}") // a server, or a stream
 			mixed := func(server, rest map[string]string) string {
 				return fill(t, rt, nil, func(name string) map[string]string {
-					if name == "server" {
+					if name == outer {
 						return server
 					}
 					return rest

@@ -25,17 +25,18 @@ func newWireSuspension(s pennypost.Suspension) *wireSuspension {
 
 // operatorAccount is an account as the operator sees it (docs/api.md).
 type operatorAccount struct {
-	ID            pennypost.AccountID
-	Name          string
-	Plan          string
-	MonthlyLimit  int64
-	UsedThisMonth int64
-	Pending       bool
-	NoDeletes     bool
-	NoBulk        bool
-	Suspended     *wireSuspension
-	CreatedAt     string
-	AccountToken  string `json:",omitempty"` // of a new account, this once
+	ID                  pennypost.AccountID
+	Name                string
+	Plan                string
+	MonthlyLimit        int64
+	UsedThisMonth       int64
+	Pending             bool
+	NoDeletes           bool
+	NoBulk              bool
+	NoCustomUnsubscribe bool
+	Suspended           *wireSuspension
+	CreatedAt           string
+	AccountToken        string `json:",omitempty"` // of a new account, this once
 }
 
 // operatorServer is a server as the operator sees it: none of its secrets.
@@ -55,7 +56,8 @@ func (a *API) accountAnswer(ctx context.Context, acc *pennypost.Account) (operat
 	used, err := a.conf.Accounts.Usage(ctx, acc.ID, 0)
 	return operatorAccount{
 		ID: acc.ID, Name: acc.Name, Plan: acc.Plan, MonthlyLimit: acc.MonthlyLimit, UsedThisMonth: used.Account,
-		Pending: acc.Pending, NoDeletes: acc.NoDeletes, NoBulk: acc.NoBulk, Suspended: newWireSuspension(acc.Suspension),
+		Pending: acc.Pending, NoDeletes: acc.NoDeletes, NoBulk: acc.NoBulk, NoCustomUnsubscribe: acc.NoCustomUnsubscribe,
+		Suspended: newWireSuspension(acc.Suspension),
 		CreatedAt: timeText(acc.CreatedAt),
 	}, err
 }
@@ -103,16 +105,18 @@ func (c *call) accountInput() (*account.AccountInput, error) {
 		return nil, nil //nolint:nilnil // nil is how account is told that there was no body
 	}
 	var w struct {
-		Name, Plan         *string
-		MonthlyLimit       *int64
-		Pending, NoDeletes *bool
-		NoBulk             *bool
+		Name, Plan          *string
+		MonthlyLimit        *int64
+		Pending, NoDeletes  *bool
+		NoBulk              *bool
+		NoCustomUnsubscribe *bool
 	}
 	if err := decode(c.body, &w); err != nil {
 		return nil, err
 	}
 	return &account.AccountInput{
-		Name: w.Name, Plan: w.Plan, MonthlyLimit: w.MonthlyLimit, Pending: w.Pending, NoDeletes: w.NoDeletes, NoBulk: w.NoBulk,
+		Name: w.Name, Plan: w.Plan, MonthlyLimit: w.MonthlyLimit, Pending: w.Pending, NoDeletes: w.NoDeletes,
+		NoBulk: w.NoBulk, NoCustomUnsubscribe: w.NoCustomUnsubscribe,
 	}, nil
 }
 

@@ -28,6 +28,7 @@ type route struct {
 	within       time.Duration // for the work, not the body; 0: Config.Work
 	test         bool          // POSTMARK_API_TEST opens it too
 	mail         bool          // lets mail in
+	csv          bool          // takes text/csv beside JSON
 	handle       func(ctx context.Context, c *call) (any, error)
 }
 

@@ -60,7 +60,7 @@ func TestFindRoute(t *testing.T) {
 		{get, "/email", "405 POST", nil},
 		{http.MethodOptions, "/server", "405 GET, PUT", nil},
 		{http.MethodTrace, "/server", "405 GET, PUT", nil},
-		{http.MethodPatch, "/message-streams/outbound", "405 GET", nil},
+		{http.MethodPut, "/message-streams/outbound", "405 GET, PATCH", nil},
 		{"get", "/server", "405 GET, PUT", nil},
 	}
 	for _, tt := range tests {

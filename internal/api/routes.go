@@ -7,6 +7,7 @@ const (
 	get  = http.MethodGet
 	post = http.MethodPost
 	put  = http.MethodPut
+	ptch = http.MethodPatch
 	del  = http.MethodDelete
 )
 
@@ -40,6 +41,15 @@ func (a *API) routes() []route {
 
 		{method: get, path: "/message-streams", opener: byServer, handle: a.listStreams},
 		{method: get, path: "/message-streams/{stream}", opener: byServer, handle: a.getStream},
+		{method: post, path: "/message-streams", opener: byServer, limit: settingsLimit, handle: a.createStream},
+		{method: ptch, path: "/message-streams/{stream}", opener: byServer, limit: settingsLimit, handle: a.editStream},
+		{method: post, path: "/message-streams/{stream}/archive", opener: byServer, handle: a.archiveStream},
+		{method: post, path: "/message-streams/{stream}/unarchive", opener: byServer, handle: a.unarchiveStream},
+		{method: get, path: "/message-streams/{stream}/suppressions/dump", opener: byServer, within: a.conf.LongWork, handle: a.dumpSuppressions},
+		{method: post, path: "/message-streams/{stream}/suppressions", opener: byServer, limit: settingsLimit, handle: a.createSuppressions},
+		{method: post, path: "/message-streams/{stream}/suppressions/delete", opener: byServer, limit: settingsLimit, handle: a.deleteSuppressions},
+		{method: post, path: "/message-streams/{stream}/suppressions/import", opener: byServer, limit: importLimit, csv: true, within: a.conf.LongWork, handle: a.importSuppressions},
+		{method: get, path: "/message-streams/{stream}/suppressions/import/{import}", opener: byServer, handle: a.getImport},
 
 		{method: get, path: "/messages/outbound", opener: byServer, within: a.conf.LongWork, handle: a.listOutbound},
 		{method: get, path: "/messages/outbound/{message}/details", opener: byServer, handle: a.outboundDetails},
@@ -106,6 +116,8 @@ func (a *API) operatorRoutes() []route {
 		{method: put, path: "/operator/servers/{server}/limit", opener: byOperator, limit: settingsLimit, handle: a.setServerLimit},
 		{method: post, path: "/operator/servers/{server}/suspend", opener: byOperator, limit: settingsLimit, handle: a.suspendServer},
 		{method: post, path: "/operator/servers/{server}/reactivate", opener: byOperator, handle: a.reactivateServer},
+		{method: post, path: "/operator/servers/{server}/message-streams/{stream}/suppressions/import", opener: byOperator, limit: importLimit, csv: true, within: a.conf.LongWork, handle: a.importSuppressions},
+		{method: get, path: "/operator/servers/{server}/message-streams/{stream}/suppressions/import/{import}", opener: byOperator, handle: a.getImport},
 		{method: post, path: "/operator/servers/{server}/discard", opener: byOperator, within: a.conf.LongWork, handle: a.discardHeld},
 
 		{method: get, path: "/operator/queue", opener: byOperator, within: a.conf.LongWork, handle: a.queueDepths},

@@ -2,14 +2,10 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"pennypost"
 	"pennypost/internal/account"
 )
-
-// archiveFor is how long an archived stream stays (contract/streams.md §2).
-const archiveFor = 45 * 24 * time.Hour
 
 // wireStream is the stream object of contract/streams.md §2.
 type wireStream struct {
@@ -37,7 +33,7 @@ func newWireStream(s *pennypost.Stream) wireStream {
 		w.Description = &s.Description
 	}
 	if !s.ArchivedAt.IsZero() {
-		w.ExpectedPurgeDate = timeOrNull(s.ArchivedAt.Add(archiveFor))
+		w.ExpectedPurgeDate = timeOrNull(s.ArchivedAt.Add(pennypost.ArchivedFor))
 	}
 	w.SubscriptionManagementConfiguration.UnsubscribeHandlingType = s.Unsubscribe
 	return w

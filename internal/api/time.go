@@ -54,3 +54,7 @@ func parseQueryTime(s string, eastern *time.Location) (start, end time.Time, ok 
 
 // inRange keeps times where their microseconds fit an integer.
 func inRange(t time.Time) bool { return t.Year() >= 1900 && t.Year() < 10000 }
+
+// wholeSeconds is timeText for dates that the contract shows without a fraction
+// (contract/bounces.md §10).
+func wholeSeconds(t time.Time) string { return timeText(t.Truncate(time.Second)) }

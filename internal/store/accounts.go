@@ -7,12 +7,13 @@ import (
 	"pennypost"
 )
 
-const accountColumns = `id, name, plan, monthly_limit, pending, no_deletes, suspended_at, suspend_reason, created_at, no_bulk`
+const accountColumns = `id, name, plan, monthly_limit, pending, no_deletes, no_custom_unsubscribe, no_bulk,
+	suspended_at, suspend_reason, created_at`
 
 func scanAccount(row scanner) (*pennypost.Account, error) {
 	a := &pennypost.Account{}
 	err := row.Scan(&a.ID, &a.Name, &a.Plan, &a.MonthlyLimit, intoBool(&a.Pending), intoBool(&a.NoDeletes),
-		intoTime(&a.Suspension.Since), &a.Suspension.Reason, intoTime(&a.CreatedAt), intoBool(&a.NoBulk))
+		intoBool(&a.NoCustomUnsubscribe), intoBool(&a.NoBulk), intoTime(&a.Suspension.Since), &a.Suspension.Reason, intoTime(&a.CreatedAt))
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +27,9 @@ func (tx *Tx) AddAccount(ctx context.Context, a *pennypost.Account) error {
 		return err
 	}
 	a.ID, a.CreatedAt = pennypost.AccountID(id), tx.Now()
-	_, err = tx.exec(ctx, `INSERT INTO accounts (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		int64(a.ID), a.Name, a.Plan, a.MonthlyLimit, flag(a.Pending), flag(a.NoDeletes),
-		timeToDB(a.Suspension.Since), a.Suspension.Reason, timeToDB(a.CreatedAt), flag(a.NoBulk))
+	_, err = tx.exec(ctx, `INSERT INTO accounts (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		int64(a.ID), a.Name, a.Plan, a.MonthlyLimit, flag(a.Pending), flag(a.NoDeletes), flag(a.NoCustomUnsubscribe), flag(a.NoBulk),
+		timeToDB(a.Suspension.Since), a.Suspension.Reason, timeToDB(a.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("add account: %w", err)
 	}
@@ -65,9 +66,9 @@ func (tx *Tx) SetAccount(ctx context.Context, a *pennypost.Account) error {
 		return err
 	}
 	n, err := tx.exec(ctx, `UPDATE accounts SET name = $2, plan = $3, monthly_limit = $4, pending = $5,
-		no_deletes = $6, suspended_at = $7, suspend_reason = $8, no_bulk = $9 WHERE id = $1`,
+		no_deletes = $6, suspended_at = $7, suspend_reason = $8, no_custom_unsubscribe = $9, no_bulk = $10 WHERE id = $1`,
 		int64(a.ID), a.Name, a.Plan, a.MonthlyLimit, flag(a.Pending), flag(a.NoDeletes),
-		timeToDB(a.Suspension.Since), a.Suspension.Reason, flag(a.NoBulk))
+		timeToDB(a.Suspension.Since), a.Suspension.Reason, flag(a.NoCustomUnsubscribe), flag(a.NoBulk))
 	return changed(n, err, "account", a.ID)
 }
 

@@ -19,11 +19,11 @@ func (tx *Tx) addBounce(ctx context.Context, b *pennypost.Bounce) error {
 	}
 	for {
 		id := advance(&tx.s.lastBounce, tx.s.now().UnixMicro())
-		n, err := tx.exec(ctx, `INSERT INTO bounces (`+bounceColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO NOTHING`,
+		n, err := tx.exec(ctx, `INSERT INTO bounces (`+bounceColumns+`, recipient_key)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (id) DO NOTHING`,
 			id, b.Type, int64(b.TypeCode), int64(b.AccountID), int64(b.ServerID), string(b.Stream), b.MessageID[:],
 			int64(b.N), string(b.Recipient), plain(b.From), plain(b.Subject), plain(b.Tag), plain(b.Details),
-			plain(b.Rule), plain(b.Dump), flag(b.Inactive), timeToDB(b.At))
+			plain(b.Rule), plain(b.Dump), flag(b.Inactive), timeToDB(b.At), b.Recipient.Key())
 		if err != nil {
 			return err
 		}

@@ -53,6 +53,26 @@ func TestPlans(t *testing.T) {
 			[]string{"SEARCH bounces USING INDEX bounces_stream (server_id=? AND stream=?)"},
 			false,
 		},
+		"inactive bounces": {
+			`SELECT id FROM bounces WHERE server_id = $1 AND stream = $2 AND recipient_key = $3 AND inactive = 1 ORDER BY id DESC LIMIT 1`,
+			[]string{"SEARCH bounces USING COVERING INDEX bounces_inactive (server_id=? AND stream=? AND recipient_key=?)"},
+			false,
+		},
+		"dump of suppressions": {
+			`SELECT reason FROM suppressions WHERE server_id = $1 AND stream = $2 AND address_key > $3 ORDER BY address_key LIMIT $4`,
+			[]string{"SEARCH suppressions USING PRIMARY KEY (server_id=? AND stream=? AND address_key>?)"},
+			false,
+		},
+		"messages to purge": {
+			`SELECT received_at, id FROM messages WHERE server_id = $1 AND stream = $2 AND (received_at, id) > ($3, $4) ORDER BY received_at, id LIMIT $5`,
+			[]string{"SEARCH messages USING COVERING INDEX messages_stream (server_id=? AND stream=? AND (received_at,id)>(?,?))"},
+			false,
+		},
+		"archived streams": {
+			`SELECT id FROM streams WHERE archived_at <> 0 AND archived_at <= $1 ORDER BY archived_at LIMIT $2`,
+			[]string{"SEARCH streams USING COVERING INDEX streams_archived (archived_at<?)"},
+			false,
+		},
 		"return domain": {
 			`SELECT 1 FROM domains WHERE return_path = $1 AND return_path_verified = 1`,
 			[]string{"SEARCH domains USING COVERING INDEX domains_return_path (return_path=?)"},

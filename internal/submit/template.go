@@ -201,18 +201,6 @@ func (d *Door) templateRef(ctx context.Context, server pennypost.ServerID, t *Te
 	}
 	return ref, pennypost.NoTemplateAlias()
 }
-	return func(ctx context.Context) (*Content, error) {
-		if c := d.templates.get(ref); c != nil {
-			return c, nil
-		}
-		c, err := d.readTemplate(ctx, ref)
-		if err == nil {
-			d.templates.put(ref, c)
-		}
-		return c, err
-	}, nil
-}
-
 func (d *Door) readTemplate(ctx context.Context, ref store.TemplateRef) (*Content, error) {
 	source, err := d.readSource(ctx, ref)
 	if err != nil {
