@@ -67,7 +67,7 @@ func startWhole(t *testing.T) *whole {
 	})
 	w.world = start(t, func(c *Config) {
 		c.Authenticate, c.MailAllowed, c.Revoked = w.auth.SMTP, w.auth.MailAllowed, w.auth.Revoked
-		c.Accept, c.Inbound = door.AcceptRaw, box
+		c.Accept, c.Refused, c.Inbound = door.AcceptRaw, door.RefuseRaw, box
 	})
 	w.update(w.fill)
 	return w

@@ -36,6 +36,7 @@ type draft struct {
 	trackOpens   bool
 	trackLinks   pennypost.TrackLinks // "": the server's setting
 	deliverBy    time.Time
+	bounceType   string // what test addresses are asked for (contract/sending.md §11)
 	needsUTF8    bool
 	content      []byte
 }
