@@ -118,7 +118,7 @@ func (x *world) wantBounce(m *pennypost.Message, s story, typ bounce.Type, inact
 			return err
 		}
 		if b.Type != typ.String() || b.TypeCode != typ.Code() || b.MessageID != m.ID || b.Recipient != s.Address || b.Tag != "test" ||
-			b.Inactive != inactive || !b.Simulated || b.Details == "" || b.Dump == "" || b.N != 0 || b.Rule != TestRule {
+			b.Inactive != inactive || !b.Simulated || b.Details == "" || b.Dump == "" || b.N != s.N || b.Rule != TestRule {
 			x.t.Errorf("%v: bounce %+v", typ, b)
 		}
 		if typ == bounce.SMTPAPIError && (!strings.Contains(b.Dump, "\r\nError code: 300\r\n\r\n") || !strings.HasSuffix(b.Dump, content)) {
