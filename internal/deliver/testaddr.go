@@ -105,11 +105,11 @@ type act struct {
 // actOf gives the act of a destination that goes nowhere.
 func actOf(dest, domain string) act {
 	a := act{host: domain, rule: TestRule}
-	switch {
-	case dest == sandboxDest:
+	switch dest {
+	case sandboxDest:
 		a.host, a.rule = sandboxDest, sandboxDest
 		a.reply = said(250, "2.0.0", "OK sandbox")
-	case dest == blackholeDest:
+	case blackholeDest:
 		a.reply = said(250, "2.0.0", "OK dropped by the blackhole")
 	default:
 		t := testType(strings.TrimPrefix(dest, bounceDest))
