@@ -165,6 +165,7 @@ type Bounce struct {
 	Rule      string // the rule that decided
 	Dump      string // raw conversation or message, bounded
 	Inactive  bool   // the address was suppressed because of it
+	Simulated bool   // a test address made it: it says nothing of the sender's mail
 	At        time.Time
 }
 

@@ -190,7 +190,7 @@ func (s *service) openMail(context.Context) error {
 	s.smtpd, err = smtpd.New(smtpd.Config{
 		Hostname: s.conf.hostname, TLS: s.cert.config(), AuthOnLoopback: s.conf.smtpAuthLocal,
 		Authenticate: s.auth.SMTP, Open: s.door.Open, MailAllowed: s.auth.MailAllowed, Revoked: s.auth.Revoked,
-		Accept: s.door.AcceptRaw, Expect: s.door.Expect, Inbound: box,
+		Accept: s.door.AcceptRaw, Refused: s.door.RefuseRaw, Expect: s.door.Expect, Inbound: box,
 		Limits:  smtpd.Limits{Grace: s.conf.stopWithin / 3, Memory: s.memory.smtp},
 		Metrics: s.metrics, Log: s.log, Now: s.now,
 	})

@@ -115,6 +115,8 @@ func TestSummary(t *testing.T) {
 		{"expired after one", pennypost.Recipient{State: pennypost.Expired, Attempts: 1, Reply: "x-pennypost;4.4.1 refused"}, false, &pennypost.Attempt{No: 1}, nil, "Given up after one attempt. The latest was deferred: 4.4.1 refused."},
 		{"suppressed", pennypost.Recipient{State: pennypost.Suppressed}, false, nil, nil, "Not sent: the address was on the suppression list of the stream when the message was accepted."},
 		{"quarantined", pennypost.Recipient{State: pennypost.Quarantined}, false, nil, nil, "Kept back because of a fault of this service: the operator has to look at it. Nothing is tried."},
+		{"bounced by a test address", pennypost.Recipient{State: pennypost.Bounced, Rule: "test-address", Reply: "smtp;552 5.2.2 full"}, false, last, nil, "Bounced, simulated by a test address: 552 5.2.2 full. Nothing left this service."},
+		{"delivered to a test address", pennypost.Recipient{State: pennypost.Delivered, Rule: "test-address", Reply: "smtp;250 2.0.0 OK"}, true, last, nil, "Delivered, simulated by a test address: 250 2.0.0 OK. Nothing left this service."},
 		{"discarded", pennypost.Recipient{State: pennypost.Discarded}, false, nil, nil, "Dropped by the operator while it was held."},
 	}
 	for _, tt := range tests {

@@ -6,6 +6,7 @@ import (
 
 	"pennypost"
 	"pennypost/internal/bounce"
+	"pennypost/internal/deliver"
 	"pennypost/internal/submit"
 )
 
@@ -127,6 +128,9 @@ func stage(phase string) string {
 
 // summary is the answer in one or two sentences.
 func (k *known) summary(r *pennypost.Recipient, last *pennypost.Attempt, next *explainedNext) string {
+	if r.Rule == deliver.TestRule && r.State.Final() {
+		return title(r.State.String()) + ", simulated by a test address" + saying(r.Reply) + ". Nothing left this service."
+	}
 	switch r.State {
 	case pennypost.Queued, pennypost.Deferred:
 		return waitingText(r, last, next)

@@ -93,6 +93,8 @@ func TestSendAnswer(t *testing.T) {
 		{"From in another case", `"From": "Ann@ACME.test"`, "bob@shop.test"},
 		{"stream by name", `"MessageStream": "broadcast"`, "bob@shop.test"},
 		{"a deadline", `"DeliverBy": 3600`, "bob@shop.test"},
+		{"Message-ID with X-PM-KeepID", `"Headers": [{"Name": "Message-ID", "Value": "<mine@acme.test>"}, {"Name": "X-PM-KeepID", "Value": "true"}]`, "bob@shop.test"},
+		{"bounce address", `"To": "Soft_Bounce@bounce-testing.postmarkapp.com"`, "Soft_Bounce@bounce-testing.postmarkapp.com"},
 		{"blackhole address", `"To": "x@blackhole.postmarkapp.com"`, "x@blackhole.postmarkapp.com"},
 	}
 	for _, tt := range tests {

@@ -42,9 +42,11 @@ func (d *Deliverer) handle(ctx context.Context, l *line, w *queue.Worker, t *que
 	case d.isUnwanted(ctx, k) && d.suppress(ctx, k):
 	case d.isLate(ctx, w, k):
 		d.expire(ctx, k)
-	case k.m.Sandbox:
-		d.deliverNowhere(ctx, l, w, k)
 	default:
+		if dest := d.fate(k); dest != "" {
+			d.simulate(ctx, l, w, k, dest)
+			return
+		}
 		d.attempt(ctx, l, w, k)
 	}
 }
@@ -161,13 +163,24 @@ func (d *Deliverer) deferOwn(ctx context.Context, k *letter, rule, text string) 
 	d.note(ctx, k, &r)
 }
 
-// deliverNowhere is what a sandbox does: all but the network.
-func (d *Deliverer) deliverNowhere(ctx context.Context, l *line, w *queue.Worker, k *letter) {
+// simulate does with a letter that never leaves all but the network.
+func (d *Deliverer) simulate(ctx context.Context, l *line, w *queue.Worker, k *letter, dest string) {
 	now := d.c.Now()
-	reply := &smtpc.Reply{Code: 250, Enhanced: "2.0.0", Lines: []string{"2.0.0 OK sandbox"}, Phase: smtpc.PhaseDot}
-	t := talk{reply: reply, host: sandboxDest, info: smtpc.Info{IP: "127.0.0.1"}}
-	r := judgeReply(reply)
-	r.verdict.Rule = sandboxDest
+	a := actOf(dest, k.rcpt.Address.Domain())
+	t := talk{reply: &a.reply, host: a.host, info: smtpc.Info{IP: "127.0.0.1", Conversation: a.conversation(k.rcpt.Address)}}
+	r := judgeReply(&a.reply)
+	r.verdict.Rule, r.simulated, r.back = a.rule, true, a.back
+	if a.refused != 0 {
+		// Also what would be tried again: who asks for a bounce has it at once.
+		r.outcome = pennypost.OutcomeBounced
+		r.verdict.Class, r.verdict.Type, r.verdict.Final = bounce.Permanent, a.refused, a.refused
+	}
+	switch {
+	case a.refused == bounce.SMTPAPIError:
+		r.dump = refusalDump(r.text, k.content)
+	case a.reply.Local:
+		r.dump = r.text
+	}
 	r.record(k, &t, now, now)
 	w.Good()
 	l.noteLater(ctx, w, k, &r)

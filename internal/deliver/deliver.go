@@ -103,6 +103,7 @@ type Deliverer struct {
 	signing *gate
 	notes   chan struct{} // one token per result on its way to the disk
 	streams lifetimes
+	names   TestNames
 	large   *room // for large contents
 	starved starvation
 
@@ -132,6 +133,7 @@ func New(c Config) (*Deliverer, error) {
 		signing: newGate(c.Signers),
 		notes:   make(chan struct{}, maxAllNotes),
 		streams: newLifetimes(c.Store, c.Now),
+		names:   NewTestNames(c.Hostname),
 		large:   newRoom(c.Large),
 		changed: make(chan struct{}, 1),
 		sharing: make(map[pennypost.MessageID]*shareRef),
@@ -159,18 +161,6 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	return d.q.Run(ctx)
 }
 
-// sandboxDest is the destination of all sandbox mail; it is no domain name.
-const sandboxDest = "sandbox"
-
-// Dest is the destination that the job of a message's recipient is queued for:
-// the domain, or one of no network for the mail of a sandbox.
-func Dest(m *pennypost.Message, a pennypost.Address) string {
-	if m.Sandbox {
-		return sandboxDest
-	}
-	return a.Domain()
-}
-
 // Lanes of dests without a route, and how long that is believed.
 const (
 	dnsLane = "dns "
@@ -181,7 +171,7 @@ const (
 // fail together; a site may have other servers for other domains. What has no
 // route is a lane of its own.
 func (d *Deliverer) lane(ctx context.Context, dest string) queue.Way {
-	if dest == sandboxDest {
+	if goesNowhere(dest) || d.names.has(dest) {
 		return queue.Way{Lane: sandboxDest, Until: d.c.Now().Add(time.Hour)}
 	}
 	route, err := d.c.Finder.Route(ctx, dest)

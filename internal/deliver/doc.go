@@ -6,8 +6,9 @@
 // The queue hands out tasks, each the job of one recipient. Message and content
 // come with the task when it was just accepted (Fresh), else from the store.
 // Then, in this order: a suspended server's mail is held; mail past DeliverBy,
-// or past its lifetime while its servers do not answer, expires; a sandbox's
-// mail is delivered to nowhere; all else goes, signed, to the mail servers of
+// or past its lifetime while its servers do not answer, expires; the mail of a
+// sandbox and to test addresses is delivered to nowhere (testaddr.go), and its
+// outcome recorded like any other; all else goes, signed, to the mail servers of
 // the recipient's domain, also when it comes late: that we were away is nobody
 // else's fault. The outcome is written in one transaction: attempt,
 // state of the recipient, event with all that follows from it, and the end of

@@ -90,9 +90,14 @@ func (d *Deliverer) write(ctx context.Context, tx *store.Tx, k *letter, r *resul
 		}
 	}
 	if e := happened(k, r, tx.Now()); e != nil {
-		return event.Record(ctx, tx, e)
+		if err := event.Record(ctx, tx, e); err != nil {
+			return err
+		}
 	}
-	return nil
+	if r.back == 0 {
+		return nil
+	}
+	return event.Record(ctx, tx, bounced(k, r, r.back, r.back.Description(), tx.Now()))
 }
 
 // moved gives the recipient after a result.
@@ -162,9 +167,12 @@ func bounced(k *letter, r *result, t bounce.Type, details string, now time.Time)
 	e.Bounce = &pennypost.Bounce{
 		Type: t.String(), TypeCode: t.Code(), AccountID: e.AccountID, ServerID: e.ServerID, Stream: e.Stream,
 		MessageID: e.MessageID, N: e.N, Recipient: e.Recipient, From: string(k.m.From.Address), Subject: k.m.Subject,
-		Tag: e.Tag, Details: details, Rule: r.verdict.Rule, Inactive: t.Inactive(), At: now,
+		Tag: e.Tag, Details: details, Rule: r.verdict.Rule, Inactive: t.Inactive(), Simulated: r.simulated, At: now,
 	}
-	if r.attempt != nil {
+	switch {
+	case r.dump != "":
+		e.Bounce.Dump = r.dump
+	case r.attempt != nil:
 		e.Bounce.Dump = r.attempt.Conversation
 	}
 	return e

@@ -38,7 +38,10 @@ type result struct {
 	fields    []byte             // signature to keep
 	quiet     bool               // our own fault: explained, but no event
 	ambiguous bool
-	rests     time.Time // until when its mail servers are left alone; zero: they are not
+	simulated bool        // nothing left: a sandbox, or a test address
+	back      bounce.Type // of the mail that came back after delivery; 0: none
+	dump      string      // of the bounce; "": the conversation
+	rests     time.Time   // until when its mail servers are left alone; zero: they are not
 }
 
 // judge makes a result of what was said.

@@ -330,6 +330,7 @@ type draft struct {
 	deliverBy time.Time
 	sendAt    time.Time // stored free, as the door does
 	sandbox   bool
+	asked     string // X-PM-Bounce-Type
 	broadcast bool
 	noDomain  bool // no signing domain
 	unplaced  bool // stored free, as when there is no room
@@ -350,7 +351,7 @@ func (x *world) accept(f draft) *pennypost.Message {
 	places := make([]*queue.Place, len(recips))
 	fresh := NewFresh(m, []byte(f.content), recips)
 	for i, r := range recips {
-		dest := Dest(m, r.Address)
+		dest := x.d.names.Dest(m, r.Address, f.asked)
 		jobs[i] = pennypost.Job{
 			ID: x.st.NextID(), Kind: pennypost.JobDeliver, Dest: dest, Tenant: m.ServerID,
 			Priority: pennypost.PriorityTransactional, RunAt: m.Begins(), Ref: store.JobRef(m.ID, r.N),

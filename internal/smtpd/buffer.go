@@ -188,6 +188,14 @@ func (b *buffer) goBeyond() bool {
 	return b.last
 }
 
+// octets are what was kept.
+func (b *buffer) octets() []byte {
+	if b == nil {
+		return nil
+	}
+	return b.b
+}
+
 func (b *buffer) tooLarge() bool { return b.seen > b.limit }
 func (b *buffer) tooMuch() bool  { return b.seen > overshoot*b.limit }
 

@@ -41,6 +41,11 @@ type Config struct {
 	// Accept stores a message; when it returns without error the message is on
 	// stable storage. It must not keep the message's octets.
 	Accept func(ctx context.Context, c pennypost.Caller, r *submit.Raw) (*submit.Accepted, error)
+	// Refused is told of a message that came whole, or as far as it was read, and
+	// is refused for its octets or its size, after AUTH. If it gives no error a
+	// message that is not too large is answered as accepted. Nil: nobody wants to
+	// know.
+	Refused func(ctx context.Context, c pennypost.Caller, r *submit.Raw, why *pennypost.Error) (*submit.Accepted, error)
 	// Expect is told of a message that is on its way to Accept, as submit.Door's;
 	// what it gives is called when the message is in. Nil: nobody wants to know.
 	Expect func() (met func())

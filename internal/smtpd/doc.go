@@ -28,7 +28,8 @@
 // All fixed replies are constants in reply.go, and refusal turns an error into
 // a reply: a *pennypost.Error by one table, auth's errors, and anything else as
 // our own fault, which is 451 or 452 and never 5yz, since the peer can always
-// come again. Text of a client is cut and escaped before it is logged or
+// come again. A message of a client that is refused for its octets is told of
+// (Config.Refused), since its refusal is on record like any other. Text of a client is cut and escaped before it is logged or
 // echoed.
 //
 // # Limits

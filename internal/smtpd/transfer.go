@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -100,18 +101,26 @@ func (s *session) doData(ctx context.Context, arg string) error {
 	}
 	s.write("3", append(append(s.text[:0], replyData...), "\r\n"...))
 	if err := s.readData(s.tx.body); err != nil {
-		return s.lost(err)
+		return s.lost(ctx, err)
 	}
 	return s.finish(ctx)
 }
 
 // lost ends the session after a message that did not come whole. Its octets
 // must never be read as commands.
-func (s *session) lost(err error) error {
+func (s *session) lost(ctx context.Context, err error) error {
 	if errors.Is(err, errTooMuch) {
-		return s.close(replyTooLarge)
+		return s.farTooLarge(ctx)
 	}
 	return err
+}
+
+// farTooLarge ends the session because of a message whose end is not waited for.
+func (s *session) farTooLarge(ctx context.Context) error {
+	if s.noMessage() == "" && s.tx.spoilt == "" {
+		s.refused(ctx, replyTooLarge)
+	}
+	return s.close(replyTooLarge)
 }
 
 // doBDAT is RFC 3030 §2. The octets that follow are consumed before anything
@@ -127,7 +136,7 @@ func (s *session) doBDAT(ctx context.Context, arg string) error {
 	case !ok:
 		return s.close(replyBDAT)
 	case n > overshoot*s.lim.Size:
-		return s.close(replyTooLarge)
+		return s.farTooLarge(ctx)
 	}
 	last := strings.EqualFold(flag, "LAST")
 	r := s.noMessage()
@@ -137,7 +146,7 @@ func (s *session) doBDAT(ctx context.Context, arg string) error {
 	}
 	if r != "" {
 		if err := s.readChunk(n, &buffer{short: true}); err != nil {
-			return s.lost(err)
+			return s.lost(ctx, err)
 		}
 		return s.notNow(r)
 	}
@@ -149,7 +158,7 @@ func (s *session) doBDAT(ctx context.Context, arg string) error {
 		}
 	}
 	if err := s.readChunk(n, s.tx.body); err != nil {
-		return s.lost(err)
+		return s.lost(ctx, err)
 	}
 	return s.chunk(ctx, n, last)
 }
@@ -159,10 +168,13 @@ func (s *session) chunk(ctx context.Context, n int64, last bool) error {
 	body := s.tx.body
 	switch {
 	case body.tooMuch():
-		return s.close(replyTooLarge)
+		return s.farTooLarge(ctx)
 	case s.tx.spoilt == "" && (body.tooLarge() || body.short):
 		s.tx.spoilt = body.verdict(s.lim, s.authed)
 		s.c.srv.stats.messages.Add(1, s.way(), "refused")
+		if body.tooLarge() {
+			s.tx.spoilt, _ = s.refused(ctx, s.tx.spoilt)
+		}
 	}
 	switch r := s.tx.spoilt; {
 	case r != "" && last:
@@ -207,6 +219,10 @@ func (s *session) finish(ctx context.Context) error {
 		if r == replyNoMemory {
 			return s.noMemory(ctx)
 		}
+		if r, taken = s.refused(ctx, r); taken {
+			s.mayStay(r)
+			return nil
+		}
 		return s.idle(r)
 	}
 	begin := s.now()
@@ -223,13 +239,59 @@ func (s *session) finish(ctx context.Context) error {
 		log.DebugContext(ctx, "message taken", "way", way, "message_id", id.String(), "server", int64(s.caller.ServerID),
 			"ip", s.c.ip.String(), "recipients", len(s.tx.rcpts), "octets", len(s.tx.body.b))
 	}
-	// Whoever sends mail may stay.
+	s.mayStay(queued(id))
+	taken = true
+	return nil
+}
+
+// mayStay answers a message that was taken: whoever sends mail may stay.
+func (s *session) mayStay(r reply) {
 	s.c.wrong, s.c.idle, s.c.refused = 0, 0, 0
 	s.c.since = s.now()
 	s.hard = s.c.since.Add(s.lim.Session)
-	s.send(queued(id))
-	taken = true
-	return nil
+	s.send(r)
+}
+
+// refused tells of a message that is refused for its octets, and gives the
+// reply to it; taken is that it is a good one, on a server that accepts what it
+// refuses (contract/smtp.md §5). What is over the announced size is refused
+// there too.
+func (s *session) refused(ctx context.Context, r reply) (answer reply, taken bool) {
+	tell := s.c.srv.cfg.Refused
+	if tell == nil || !s.authed {
+		return r, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.lim.Accept)
+	defer cancel()
+	why := reason(r)
+	a, err := tell(ctx, s.caller, s.raw(), why)
+	switch {
+	case err == nil && r != replyTooLarge:
+		return queued(a.ID), true
+	case err == nil, errors.Is(err, why):
+		return r, false
+	}
+	answer, ours := refusal(err)
+	s.logRefused(ctx, answer, ours, err)
+	return answer, false
+}
+
+// reason words a reply to the octets of a message as a refusal.
+func reason(r reply) *pennypost.Error {
+	_, text, _ := strings.Cut(string(r), "Error: ")
+	e := &pennypost.Error{Code: pennypost.CodeInvalid, Text: "The " + text + "."}
+	if strings.HasPrefix(string(r), "552") {
+		e.Status = http.StatusRequestEntityTooLarge
+	}
+	return e
+}
+
+// raw is the message as it is handed over.
+func (s *session) raw() *submit.Raw {
+	return &submit.Raw{
+		From: s.tx.from, Recipients: s.tx.rcpts, Surplus: s.tx.surplus, Data: s.tx.body.octets(),
+		UTF8: s.tx.utf8, Helo: s.helo, TLS: s.tls != nil,
+	}
 }
 
 func (s *session) logRefused(ctx context.Context, r reply, ours bool, err error) {
@@ -263,10 +325,7 @@ func (s *session) store(ctx context.Context) (pennypost.MessageID, error) {
 			Helo: s.helo, IP: s.c.ip.String(), TLS: s.tls != nil,
 		})
 	}
-	a, err := srv.cfg.Accept(ctx, s.caller, &submit.Raw{
-		From: s.tx.from, Recipients: s.tx.rcpts, Surplus: s.tx.surplus, Data: s.tx.body.b,
-		UTF8: s.tx.utf8, Helo: s.helo, TLS: s.tls != nil,
-	})
+	a, err := srv.cfg.Accept(ctx, s.caller, s.raw())
 	if err != nil {
 		return pennypost.MessageID{}, err
 	}

@@ -67,7 +67,7 @@ func startWhole(t *testing.T) *whole {
 	})
 	w.world = start(t, func(c *Config) {
 		c.Authenticate, c.MailAllowed, c.Revoked = w.auth.SMTP, w.auth.MailAllowed, w.auth.Revoked
-		c.Accept, c.Inbound = door.AcceptRaw, box
+		c.Accept, c.Refused, c.Inbound = door.AcceptRaw, door.RefuseRaw, box
 	})
 	w.update(w.fill)
 	return w
@@ -253,6 +253,29 @@ func TestCredentialForms(t *testing.T) {
 	})
 	try(w.api.Reveal(), w.api.Reveal(), replyAuth)
 	try(w.user(), w.api.Reveal(), "535 5.7.8 Error: this is an API token")
+}
+
+// A pool sends many messages over one connection, without RSET between them, and
+// closes it without QUIT (contract/smtp.md §4).
+func TestPool(t *testing.T) {
+	const many = 100
+	w := startWhole(t)
+	p := w.logsIn()
+	for range many {
+		p.submits("bob@x.example", "ann@acme.example")
+		p.want("250 2.0.0 Ok: queued as ")
+	}
+	p.close()
+	err := w.st.View(w.ctx, func(tx *store.Tx) error {
+		_, total, err := tx.SearchMessages(w.ctx, store.MessageFilter{Server: w.server.ID}, 1, 0)
+		if total != many {
+			t.Errorf("%d messages were taken, want %d", total, many)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // S-069 with the real auth: nothing comes in once the revocation has returned,

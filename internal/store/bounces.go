@@ -8,7 +8,7 @@ import (
 )
 
 const bounceColumns = `id, type, type_code, account_id, server_id, stream, message_id, n, recipient, sender, subject, tag,
-	details, rule, dump, inactive, at`
+	details, rule, dump, inactive, simulated, at`
 
 // addBounce stores a bounce under the next free id. Ids are microseconds, which
 // fit 53 bits until the year 2255; the next one is tried when another node had
@@ -20,10 +20,10 @@ func (tx *Tx) addBounce(ctx context.Context, b *pennypost.Bounce) error {
 	for {
 		id := advance(&tx.s.lastBounce, tx.s.now().UnixMicro())
 		n, err := tx.exec(ctx, `INSERT INTO bounces (`+bounceColumns+`, recipient_key)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT (id) DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (id) DO NOTHING`,
 			id, b.Type, int64(b.TypeCode), int64(b.AccountID), int64(b.ServerID), string(b.Stream), b.MessageID[:],
 			int64(b.N), string(b.Recipient), plain(b.From), plain(b.Subject), plain(b.Tag), plain(b.Details),
-			plain(b.Rule), plain(b.Dump), flag(b.Inactive), timeToDB(b.At), b.Recipient.Key())
+			plain(b.Rule), plain(b.Dump), flag(b.Inactive), flag(b.Simulated), timeToDB(b.At), b.Recipient.Key())
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func scanBounce(row scanner) (*pennypost.Bounce, error) {
 	b := &pennypost.Bounce{}
 	var id []byte
 	err := row.Scan(&b.ID, &b.Type, &b.TypeCode, &b.AccountID, &b.ServerID, &b.Stream, &id, &b.N, &b.Recipient, &b.From,
-		&b.Subject, &b.Tag, &b.Details, &b.Rule, &b.Dump, intoBool(&b.Inactive), intoTime(&b.At))
+		&b.Subject, &b.Tag, &b.Details, &b.Rule, &b.Dump, intoBool(&b.Inactive), intoBool(&b.Simulated), intoTime(&b.At))
 	if err != nil {
 		return nil, err
 	}

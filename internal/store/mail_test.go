@@ -385,7 +385,7 @@ func TestEventsAndBounces(t *testing.T) {
 		second.Bounce = &pennypost.Bounce{
 			Type: "HardBounce", TypeCode: 1, AccountID: 1, ServerID: 2, Stream: "outbound", MessageID: id, N: 1,
 			Recipient: "ann@shop.example", From: "shop@acme.example", Subject: "Hello", Tag: "spring",
-			Details: "smtp;550 5.1.1 unknown", Rule: "rule", Dump: "S: 550", Inactive: true, At: now,
+			Details: "smtp;550 5.1.1 unknown", Rule: "rule", Dump: "S: 550", Inactive: true, Simulated: true, At: now,
 		}
 		bare := &pennypost.Event{ServerID: 2, MessageID: newID(), Type: pennypost.EventHeld}
 		update(t, st, func(ctx context.Context, tx *store.Tx) error {
@@ -455,7 +455,9 @@ func TestBounces(t *testing.T) {
 		update(t, st, func(ctx context.Context, tx *store.Tx) error {
 			taken := time.Now().UnixMicro() + 1_000_000
 			for id := taken; id < taken+3; id++ {
-				if _, err := tx.Exec(ctx, `INSERT INTO bounces SELECT $1, type, type_code, account_id, server_id, stream, message_id, n,
+				if _, err := tx.Exec(ctx, `INSERT INTO bounces (id, type, type_code, account_id, server_id, stream, message_id, n,
+					recipient, sender, subject, tag, details, rule, dump, inactive, at)
+					SELECT $1, type, type_code, account_id, server_id, stream, message_id, n,
 					recipient, sender, subject, tag, details, rule, dump, inactive, at FROM bounces WHERE id = $2`, id, ids[0]); err != nil {
 					return err
 				}

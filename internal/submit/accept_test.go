@@ -497,8 +497,13 @@ func TestSandbox(t *testing.T) {
 		return err
 	})
 	got := f.load(t, f.accept(t, good()).ID)
-	if !got.Sandbox || len(got.jobs) != 1 || got.jobs[0].Dest == "example.com" {
-		t.Errorf("sandbox %v, jobs %+v", got.Sandbox, got.jobs)
+	if !got.Sandbox || len(got.jobs) != 1 || got.jobs[0].Dest != "sandbox" || f.used(t) != 1 {
+		t.Errorf("sandbox %v, jobs %+v, %d counted as volume", got.Sandbox, got.jobs, f.used(t))
+	}
+	s := good()
+	s.To = "softbounce@bounce-testing.postmarkapp.com, jane@example.com"
+	if got := f.load(t, f.accept(t, s).ID); !got.Sandbox || dests(got) != "bounce SoftBounce, sandbox" {
+		t.Errorf("test addresses of a sandbox: jobs go to %q", dests(got))
 	}
 }
 

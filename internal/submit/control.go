@@ -22,10 +22,14 @@ type rawHeader struct {
 	trackLinks string
 	sendAt     string
 	deliverBy  string
+	bounceType string
 	keepID     bool
 }
 
-const metadataPrefix = "X-PM-Metadata-"
+const (
+	metadataPrefix  = "X-PM-Metadata-"
+	bounceTypeField = "X-PM-Bounce-Type"
+)
 
 // readHeader goes over the header once. The error is the first refusal; what
 // can be read is read in spite of it.
@@ -62,7 +66,7 @@ func (dr *draft) readHeader(c pennypost.Caller, p *eml.Parsed) (*rawHeader, erro
 		case headerOurs:
 		}
 	}
-	dr.stream = streamOf(c, h.stream)
+	dr.stream, dr.bounceType = streamOf(c, h.stream), h.bounceType
 	return h, failed
 }
 
@@ -75,8 +79,7 @@ func addAddresses(list *[]eml.Mailbox, field, value string) error {
 	return nil
 }
 
-// control reads a control field. Unknown ones are dropped like the others;
-// X-PM-Bounce-Type among them, whose meaning is bound to the test domain.
+// control reads a control field. Unknown ones are dropped like the others.
 func (h *rawHeader) control(f eml.Field) {
 	value := strings.TrimSpace(f.Text())
 	if hasPrefixFold(f.Name, metadataPrefix) {
@@ -96,6 +99,8 @@ func (h *rawHeader) control(f eml.Field) {
 		first(&h.sendAt, value)
 	case "x-pm-deliver-by":
 		first(&h.deliverBy, value)
+	case "x-pm-bounce-type":
+		first(&h.bounceType, value)
 	case "x-pm-keepid":
 		h.keepID = strings.EqualFold(value, "true")
 	}

@@ -47,5 +47,6 @@
 // would come again with every retry: revoked credentials, suspension, a used up
 // limit; nor our own faults. A server that rejects the way of Postmark
 // (SMTPRejection "Accept") gets an Accepted for what was kept, and only once it
-// was kept.
+// was kept. What a session refuses for its octets comes here for the record
+// (octets.go).
 package submit

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pennypost"
+	"pennypost/internal/deliver"
 	"pennypost/internal/eml"
 	"pennypost/internal/metrics"
 	"pennypost/internal/queue"
@@ -59,6 +60,7 @@ type Door struct {
 	refused  *metrics.Counter
 	turned   *metrics.Counter
 	opening  opening
+	names    deliver.TestNames
 
 	templates *templateCache
 }
@@ -98,7 +100,7 @@ func New(c Config) (*Door, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Door{
-		conf: c, log: c.Log, templates: newTemplateCache(maxTemplates),
+		conf: c, log: c.Log, names: deliver.NewTestNames(c.Hostname), templates: newTemplateCache(maxTemplates),
 		accepted: c.Metrics.Counter("submit_accepted_recipients", "Recipients of accepted messages that are to be delivered, by edge.", "source"),
 		refused:  c.Metrics.Counter("submit_refused_messages", "Messages refused, by edge and code of the contract.", "source", "code"),
 		turned:   c.Metrics.Counter("submit_turned_away", "Messages that were not let in, by reason: disk, delay, memory.", "reason"),

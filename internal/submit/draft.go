@@ -37,6 +37,7 @@ type draft struct {
 	trackLinks   pennypost.TrackLinks // "": the server's setting
 	sendAt       time.Time            // zero: at once
 	deliverBy    time.Time
+	bounceType   string // what test addresses are asked for (contract/sending.md §11)
 	needsUTF8    bool
 	parts        []*eml.Part // the files, until there are bodies
 	unrendered   string      // why the template could not be rendered
@@ -126,11 +127,11 @@ func (dr *draft) setMetadata(pairs []Pair) error {
 		case utf8.RuneCountInString(p.Value) > maxValue:
 			return pennypost.Invalid("Invalid metadata content. Field values are limited to 80 characters.")
 		}
-		if seen[strings.ToLower(key)] {
+		if seen[strings.ToLower(key)] && utf8.RuneCountInString(key) <= maxKey {
 			if dr.source != pennypost.SourceSMTP {
 				return pennypost.Invalid("Invalid metadata content. Field name '%s' was given more than once; letter case makes no difference.", short(key))
 			}
-			key = numbered(key, seen)
+			key = numbered(key, maxKey, seen)
 		}
 		if utf8.RuneCountInString(key) > maxKey {
 			return pennypost.Invalid("Invalid metadata content. Field names are limited to 20 characters.")
@@ -275,10 +276,15 @@ func short(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// numbered appends the first number from 2 on that makes a name new.
-func numbered(key string, seen map[string]bool) string {
+// numbered appends the first number from 2 on that makes a name new. A name that
+// is so long that there is no room for it loses its end: the client did not
+// make it too long.
+func numbered(key string, most int, seen map[string]bool) string {
+	runes := []rune(key)
 	for n := 2; ; n++ {
-		if name := key + itoa(n); !seen[strings.ToLower(name)] {
+		number := itoa(n)
+		name := string(runes[:min(len(runes), most-len(number))]) + number
+		if !seen[strings.ToLower(name)] {
 			return name
 		}
 	}

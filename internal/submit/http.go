@@ -176,7 +176,11 @@ func (dr *draft) setHeaders(s *Submission) error {
 			if dr.headerID == "" {
 				dr.headerID = messageID(f.Value)
 			}
-		case headerFrom, headerTo, headerCc, headerReplyTo, headerSubject, headerControl, headerOurs:
+		case headerControl:
+			if strings.EqualFold(f.Name, bounceTypeField) {
+				first(&dr.bounceType, strings.TrimSpace(f.Value))
+			}
+		case headerFrom, headerTo, headerCc, headerReplyTo, headerSubject, headerOurs:
 		}
 	}
 	return nil

@@ -48,19 +48,13 @@ func (d *Door) AcceptRaw(ctx context.Context, c pennypost.Caller, r *Raw) (*Acce
 // draftRaw parses and checks a message from SMTP. Beside a refusal it returns
 // the draft as far as it came, for the record.
 func (d *Door) draftRaw(c pennypost.Caller, r *Raw) (*draft, error) {
-	dr := &draft{
-		account: c.AccountID, server: c.ServerID, stream: streamOf(c, ""),
-		source: pennypost.SourceSMTP, trace: "ESMTPA", at: d.conf.Now(), // RFC 3848: who is here has logged in
-	}
-	if r.TLS {
-		dr.trace = "ESMTPSA"
-	}
-	var err error
-	if dr.id, err = d.newID(dr.at); err != nil {
+	dr, err := d.newRaw(c, r)
+	if err != nil {
 		return nil, err
 	}
 	data, err := eml.NormalizeLines(r.Data)
 	if err != nil {
+		dr.glance(c, r)
 		return dr, pennypost.Invalid("The message has a CR that no LF follows, or a NUL.")
 	}
 	p, err := eml.Parse(data, eml.Limits{})

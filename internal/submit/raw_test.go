@@ -172,6 +172,14 @@ func TestRawControl(t *testing.T) {
 		{"metadata number finds a gap", "X-PM-Metadata-a: 1\nX-PM-Metadata-a2: 2\nX-PM-Metadata-A: 3", f.smtp, func(m *pennypost.Message) bool {
 			return cmp.Equal(m.Metadata, map[string]string{"a": "1", "a2": "2", "A3": "3"})
 		}},
+		{"metadata name of 20 makes room for its number", "X-PM-Metadata-" + strings.Repeat("k", 20) + ": 1\nX-PM-Metadata-" + strings.Repeat("K", 20) + ": 2", f.smtp, func(m *pennypost.Message) bool {
+			return cmp.Equal(m.Metadata, map[string]string{strings.Repeat("k", 20): "1", strings.Repeat("K", 19) + "2": "2"})
+		}},
+		{"metadata, ten", "X-PM-Metadata-a: 1" + strings.Repeat("\nX-PM-Metadata-A: 2", 9), f.smtp, func(m *pennypost.Message) bool {
+			return len(m.Metadata) == 10 && m.Metadata["a"] == "1" && m.Metadata["A10"] == "2"
+		}},
+		{"first stream that is not blank", "X-PM-Message-Stream:\nX-PM-Message-Stream: other\nX-PM-Message-Stream: broadcast", f.smtp, func(m *pennypost.Message) bool { return m.Stream == "other" }},
+		{"deliver by seconds", "X-PM-Deliver-By: 60", f.smtp, func(m *pennypost.Message) bool { return m.DeliverBy.Equal(noon.Add(time.Minute)) }},
 		{"deliver by a time", "X-PM-Deliver-By: 2026-07-05T13:00:00+02:00", f.smtp, func(m *pennypost.Message) bool {
 			return m.DeliverBy.Equal(time.Date(2026, 7, 5, 11, 0, 0, 0, time.UTC))
 		}},
