@@ -28,6 +28,7 @@ type route struct {
 	within       time.Duration // for the work, not the body; 0: Config.Work
 	test         bool          // POSTMARK_API_TEST opens it too
 	mail         bool          // lets mail in
+	need         need          // what its token must be for; set by newTree
 	handle       func(ctx context.Context, c *call) (any, error)
 }
 
@@ -39,9 +40,10 @@ type node struct {
 }
 
 func newTree(routes []route) *node {
-	root := &node{}
+	root, needs := &node{}, needs()
 	for n := range routes {
 		r := &routes[n]
+		r.need = needs[r.method+" "+shape(r.path)]
 		at := root
 		for seg := range strings.SplitSeq(strings.TrimPrefix(r.path, "/"), "/") {
 			at = at.grow(strings.ToLower(seg))

@@ -239,6 +239,7 @@ func (a *API) sendBatch(ctx context.Context, c *call) (any, error) {
 			items[n].err = err
 			continue
 		}
+		s.Item = n + 1
 		subs = append(subs, s)
 	}
 	var results []submit.Result

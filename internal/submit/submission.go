@@ -21,6 +21,9 @@ type Submission struct {
 	TrackLinks                 string // "": the server's setting
 	Stream                     string // "": outbound, or the token's own
 	DeliverBy                  time.Time
+	// Item is its place in the request, from 1; AcceptBatch takes that in its
+	// list when it is 0. A repeated request finds its messages by it.
+	Item int
 }
 
 // Pair is one entry of the metadata.
