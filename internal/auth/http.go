@@ -49,14 +49,10 @@ func (a *Auth) byToken(ctx context.Context, token, ip string, kind pennypost.Cal
 }
 
 func callerOf(c *store.Credential, kind pennypost.CallerKind, ip string) pennypost.Caller {
-	caller := pennypost.Caller{
+	return pennypost.Caller{
 		Kind: kind, AccountID: c.AccountID, ServerID: c.ServerID, TokenID: c.TokenID, Stream: c.Stream, IP: ip,
 		Scope: c.Scope, Allowed: c.Allowed,
 	}
-	if c.Scope == pennypost.ScopeFull {
-		caller.Scope = ""
-	}
-	return caller
 }
 
 // openToken gives what an API token in lower case opens, nil for nothing.

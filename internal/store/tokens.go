@@ -25,7 +25,7 @@ type Credential struct {
 	AccessKey string // of an SMTP token
 	// SMTPOn and APITokenAuth are settings of the server.
 	SMTPOn, APITokenAuth bool
-	Scope                pennypost.Scope
+	Scope                pennypost.Scope      // "" where it is full
 	Allowed              *pennypost.AllowList // from where the server sends over HTTP
 }
 
@@ -42,6 +42,9 @@ func scanCredential(row scanner) (*Credential, error) {
 		return nil, err
 	}
 	c.Kind = callerKind(kind)
+	if c.Scope == pennypost.ScopeFull {
+		c.Scope = ""
+	}
 	return c, nil
 }
 
