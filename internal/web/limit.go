@@ -50,8 +50,7 @@ func (l *Limiter) Allow(h http.Header, caller int64) bool {
 	text = strconv.AppendInt(text, int64(left), 10)
 	text = append(text, ";t="...)
 	text = strconv.AppendInt(text, seconds(reset), 10)
-	h["Ratelimit-Policy"] = l.policy
-	h.Set("RateLimit", string(text))
+	h["Ratelimit-Policy"], h["Ratelimit"] = l.policy, []string{string(text)} // in the form of Header.Set
 	if !ok {
 		h.Set("Retry-After", strconv.FormatInt(max(seconds(l.each), 1), 10))
 	}
