@@ -1,6 +1,9 @@
 package pennypost
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // FirstAccount is the account that exists from the first start on.
 const FirstAccount AccountID = 1
@@ -76,7 +79,8 @@ type Server struct {
 	BounceContent     bool // IncludeBounceContentInHook
 	SMTPErrorHooks    bool // EnableSmtpApiErrorHooks
 
-	MonthlyLimit int64 // recipients in a calendar month; 0: no limit of its own
+	MonthlyLimit int64          // recipients in a calendar month; 0: no limit of its own
+	AllowedIPs   []netip.Prefix // addresses that send over HTTP (code 1480); none: any
 	Suspension   Suspension
 	CreatedAt    time.Time
 }
@@ -140,6 +144,8 @@ type APIToken struct {
 	ID         TokenID
 	AccountID  AccountID
 	ServerID   ServerID // 0 for an account token
+	Scope      Scope
+	Stream     StreamID // the one stream that it sends by; "": any
 	Label      string
 	CreatedAt  time.Time
 	LastUsedAt time.Time

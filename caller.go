@@ -27,6 +27,11 @@ type Caller struct {
 	AccountID AccountID
 	ServerID  ServerID // 0 for account and operator
 	TokenID   TokenID  // 0 for operator, test and system
-	Stream    StreamID // the stream that an SMTP token is bound to, or ""
+	Stream    StreamID // the stream that the token is bound to, or ""
 	IP        string   // address of the client, for records and limits
+	Scope     Scope    // of an API token; "" where it is full
+	// Allowed is from where the server sends over HTTP.
+	Allowed *AllowList
+	// Request is the call, if its client gave it a key.
+	Request *Request
 }

@@ -35,6 +35,7 @@ type config struct {
 	allowPrivate bool
 
 	diskReserve, memoryLimit int64 // 0: found out
+	apiRate                  int   // requests a second of a token; 0: no limit
 
 	logLevel   slog.Level
 	logJSON    bool
@@ -67,6 +68,7 @@ func loadConfig(flags *settings, env []string, configFile string) (*config, erro
 		allowPrivate:   r.flag("allow-private-mx"),
 		diskReserve:    r.size("disk-reserve", 1<<20),
 		memoryLimit:    r.size("memory-limit", leastMemory),
+		apiRate:        r.rate("api-rate"),
 		logLevel:       r.level("log-level"),
 		logJSON:        r.choice("log-format", "text", "json") == "json",
 		stopWithin:     r.duration("stop-within", time.Second, time.Hour),

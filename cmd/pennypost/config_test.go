@@ -61,8 +61,15 @@ func TestDefaults(t *testing.T) {
 		}
 	}
 	if c.mxPort != 25 || c.allowPrivate || c.insecureHTTP || c.smtpAuthLocal || c.logJSON || len(c.resolver) != 0 ||
-		!slices.Equal(c.inboundPorts, []int{25}) || c.stopWithin != 25*time.Second {
+		!slices.Equal(c.inboundPorts, []int{25}) || c.stopWithin != 25*time.Second || c.apiRate != 1000 {
 		t.Errorf("got %+v", c)
+	}
+}
+
+func TestNoRate(t *testing.T) {
+	c, err := loadConfig(&settings{APIRate: "off"}, []string{hostEnv}, "")
+	if err != nil || c.apiRate != 0 {
+		t.Errorf("got %d, %v, want no limit", c.apiRate, err)
 	}
 }
 
@@ -92,7 +99,7 @@ func TestValues(t *testing.T) {
 		"PENNYPOST_HOSTNAME=MAIL.Example.COM", "PENNYPOST_SMTP_LISTEN=off", "PENNYPOST_HTTP_LISTEN= [::1]:80 , localhost:81",
 		"PENNYPOST_TRUSTED_PROXIES=10.1.2.3/8,192.0.2.1", "PENNYPOST_OPERATOR_TOKEN_FILE=" + key, "PENNYPOST_PUBLIC_URL=http://127.0.0.1:8080/",
 		"PENNYPOST_LOG_FORMAT=JSON", "PENNYPOST_STOP_WITHIN=1m", "PENNYPOST_BOUNCE_DOMAIN=b.example.com", "PENNYPOST_SPF_DOMAIN=",
-		"PENNYPOST_DISK_RESERVE=512MiB", "PENNYPOST_MEMORY_LIMIT=2g",
+		"PENNYPOST_DISK_RESERVE=512MiB", "PENNYPOST_MEMORY_LIMIT=2g", "PENNYPOST_API_RATE=250",
 	}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +107,7 @@ func TestValues(t *testing.T) {
 	if c.hostname != "mail.example.com" || len(c.smtpListen) != 0 || !slices.Equal(c.httpListen, []string{"[::1]:80", "localhost:81"}) ||
 		!slices.Equal(c.trusted, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}) ||
 		c.operatorToken != strings.Repeat("s", 40) || c.publicURL != "http://127.0.0.1:8080" || !c.logJSON || c.stopWithin != time.Minute ||
-		c.diskReserve != 512<<20 || c.memoryLimit != 2<<30 ||
+		c.diskReserve != 512<<20 || c.memoryLimit != 2<<30 || c.apiRate != 250 ||
 		c.bounceDomain != "b.example.com" || c.spfDomain != "spf.mail.example.com" {
 		t.Errorf("got %+v", c)
 	}
@@ -115,7 +122,7 @@ func TestFaultsAllAtOnce(t *testing.T) {
 		"PENNYPOST_HOSTNAME=localhost", "PENNYPOST_HTTP_LISTEN=0.0.0.0:80,127.0.0.1", "PENNYPOST_SMTP_LISTN=:25", "PENNYPOST_ACME=true",
 		"PENNYPOST_ACCOUNT_TOKEN=" + secret, "PENNYPOST_OPERATOR_TOKEN=" + secret, "PENNYPOST_OPERATOR_TOKEN_FILE=/nowhere",
 		"PENNYPOST_DATABASE_URL_FILE=/nowhere/at/all", "PENNYPOST_TLS_CERT=/x", "PENNYPOST_INSECURE_HTTP=maybe",
-	}, "serve", "--config", file, "--resolver", "dns.example", "--stop-within=0", "--smtp-lisden", ":26", "--trusted-proxies=10.0.0.0/99", "--log-format", "xml")
+	}, "serve", "--config", file, "--resolver", "dns.example", "--stop-within=0", "--smtp-lisden", ":26", "--trusted-proxies=10.0.0.0/99", "--log-format", "xml", "--api-rate=0")
 	if code != exitUsage || stdout != "" {
 		t.Errorf("got code %d, output %q", code, stdout)
 	}
@@ -138,6 +145,7 @@ func TestFaultsAllAtOnce(t *testing.T) {
 		"--stop-within: \"0\" is not a duration",
 		"--trusted-proxies: \"10.0.0.0/99\" is not a network",
 		"--log-format: \"xml\" is not text or json",
+		"--api-rate: \"0\" is not a number from 1 to 1000000, nor off",
 	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("not told: %s", want)

@@ -196,6 +196,21 @@ func (r *reader) size(name string, least int64) int64 {
 	return n << shift
 }
 
+// rate reads a number a second; off is 0.
+func (r *reader) rate(name string) int {
+	const most = 1_000_000
+	text := r.text(name)
+	if strings.EqualFold(text, "off") {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		r.wrong(name, "%q is not a number from 1 to %d, nor off", text, most)
+		return 0
+	}
+	return n
+}
+
 func (r *reader) url(name, def string) string {
 	text := strings.TrimRight(r.text(name), "/")
 	if text == "" {

@@ -258,7 +258,7 @@ func (s *service) openEdges(context.Context) (err error) {
 		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Discard: s.deliver.Discard,
 		ConsoleURL: s.conf.publicURL, InboundDomain: s.conf.inboundDomain, BounceDomain: s.conf.bounceDomain,
 		TrackDomain: s.conf.trackDomain, SPFDomain: s.conf.spfDomain, SMTPHost: s.conf.hostname, SMTPPorts: s.smtpPorts(),
-		Trusted: s.conf.trusted, Memory: s.bodies, BatchLimit: s.memory.batch, Now: s.now, Log: s.log,
+		Trusted: s.conf.trusted, Memory: s.bodies, BatchLimit: s.memory.batch, Rate: s.conf.apiRate, Now: s.now, Log: s.log,
 	})
 	return err
 }
@@ -422,6 +422,7 @@ func (s *service) startWatch(st *stage) {
 func (s *service) startWork(st *stage, reload <-chan os.Signal) {
 	st.start("auth", s.auth.Run)
 	st.start("accounts", s.accounts.Run)
+	st.start("requests", s.api.Run)
 	st.start("deliver", s.deliver.Run)
 	st.start("janitor", s.janitor.Run)
 	st.start("certificate", func(ctx context.Context) error { return s.cert.run(ctx, reload) })

@@ -42,6 +42,8 @@ type settings struct {
 	DiskReserve value `name:"disk-reserve" group:"operation" placeholder:"SIZE" def:"(5 % of the disk: 64MiB to 2GiB, at most a quarter)" help:"New mail is refused while the disk of the data directory (SQLite) has less room than this; deliveries go on in it."`
 	MemoryLimit value `name:"memory-limit" group:"operation" placeholder:"SIZE" def:"(GOMEMLIMIT, the control group's, or what the machine has free)" help:"Memory of the process, which is shared out; new mail is refused when the shares are used up."`
 
+	APIRate value `name:"api-rate" group:"operation" placeholder:"NUMBER" def:"1000" help:"API requests a second that one token may make, ten times as many at once; above it 429. off: no limit."`
+
 	LogLevel   value `name:"log-level" group:"operation" placeholder:"LEVEL" def:"info" help:"debug, info, warn or error."`
 	LogFormat  value `name:"log-format" group:"operation" placeholder:"FORMAT" def:"text" help:"text or json, on standard error."`
 	StopWithin value `name:"stop-within" group:"operation" placeholder:"DURATION" def:"25s" help:"How long what is under way may take to finish when the service is told to stop."`

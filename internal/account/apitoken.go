@@ -49,10 +49,14 @@ func (a *Accounts) tokens(ctx context.Context, tx *store.Tx, account pennypost.A
 	return list, nil
 }
 
+// secrets gives the tokens that the server object shows: clients take the first
+// of them for one that may do everything.
 func secrets(tokens []APIToken) []auth.Secret {
 	list := make([]auth.Secret, 0, len(tokens))
 	for _, t := range tokens {
-		list = append(list, t.Secret)
+		if t.Scope.MayChange() && t.Stream == "" {
+			list = append(list, t.Secret)
+		}
 	}
 	return list
 }
@@ -83,17 +87,31 @@ func (a *Accounts) APITokens(ctx context.Context, account pennypost.AccountID, s
 }
 
 // AddAPIToken makes one more token of a server, or of the account when server is
-// 0.
+// 0. It may do everything.
 func (a *Accounts) AddAPIToken(ctx context.Context, account pennypost.AccountID, server pennypost.ServerID, label string) (*APIToken, error) {
-	label = strings.TrimSpace(label)
+	return a.CreateAPIToken(ctx, account, server, APITokenInput{Label: label})
+}
+
+// CreateAPIToken makes one more token of a server, or of the account when server
+// is 0.
+func (a *Accounts) CreateAPIToken(ctx context.Context, account pennypost.AccountID, server pennypost.ServerID, in APITokenInput) (*APIToken, error) {
+	label := strings.TrimSpace(in.Label)
 	if label != "" && !validLine(label, maxLabel) {
 		return nil, pennypost.Invalid("The 'Label' must be one line of up to %d characters.", maxLabel)
 	}
-	t := &APIToken{
-		APIToken: pennypost.APIToken{AccountID: account, ServerID: server, Label: label}, Secret: auth.NewAPIToken(),
+	scope, err := scopeOf(server, in)
+	if err != nil {
+		return nil, err
 	}
-	err := a.update(ctx, "add API token", func(tx *store.Tx) error {
+	t := &APIToken{
+		APIToken: pennypost.APIToken{AccountID: account, ServerID: server, Label: label, Scope: scope, Stream: pennypost.StreamID(in.Stream)},
+		Secret:   auth.NewAPIToken(),
+	}
+	err = a.update(ctx, "add API token", func(tx *store.Tx) error {
 		if err := checkOwner(ctx, tx, account, server); err != nil {
+			return err
+		}
+		if err := boundStream(ctx, tx, server, t.Stream); err != nil {
 			return err
 		}
 		have, err := tx.APITokens(ctx, account, server)

@@ -29,6 +29,8 @@ type ServerInput struct {
 	PostFirstOpenOnly, TrackOpens *bool
 	TrackLinks                    *string
 	BounceContent, SMTPErrorHooks *bool
+
+	AllowedIPs *[]string // ours: addresses and CIDRs from which mail is taken over HTTP; empty: any
 }
 
 const (
@@ -73,6 +75,9 @@ func (a *Accounts) applyServer(s *pennypost.Server, in *ServerInput, create bool
 		}
 	}
 	if err := applySMTP(s, in); err != nil {
+		return err
+	}
+	if err := applyAllowedIPs(s, in); err != nil {
 		return err
 	}
 	if err := a.applyInbound(s, in); err != nil {

@@ -45,6 +45,7 @@ type Config struct {
 	BatchLimit int64          // octets of a batch; 50 MiB
 	BodyBudget int64          // octets of all bodies at once; 256 MiB
 	Memory     *shed.Memory   // in place of BodyBudget: shared with others
+	Rate       int            // calls a second of one token, ten times as many at once; 0: no limit
 	Work       time.Duration  // how long a call may work once its body is there; 5 s
 	BatchWork  time.Duration  // the same for a batch; 30 s
 	LongWork   time.Duration  // the same for a search, and where DNS is asked; 20 s
@@ -52,13 +53,15 @@ type Config struct {
 	Log        *slog.Logger
 }
 
-// API answers the calls. It is made by New and has no state of its own.
+// API answers the calls. It is made by New; Run cleans up behind it.
 type API struct {
 	conf    Config
 	log     *slog.Logger
 	json    *web.JSON
 	bodies  *web.Bodies
 	eastern *time.Location
+	limit   *web.Limiter
+	keyed   underway
 }
 
 // New makes the API. An error says that the time zone America/New_York is
@@ -93,6 +96,7 @@ func New(c Config) (*API, error) {
 	return &API{
 		conf: c, log: c.Log, eastern: eastern,
 		json:   web.NewJSON(c.Log, isUnavailable),
+		limit:  web.NewLimiter(c.Rate, rateSpan, c.Now),
 		bodies: web.NewBodies(web.BodiesConfig{Budget: c.BodyBudget, Memory: c.Memory, Factor: decodedFactor}),
 	}, nil
 }
@@ -135,11 +139,17 @@ func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
 	c := &call{r: r}
 	defer c.end()
 	v, err := a.answer(tree, w, c)
+	w = a.watched(w, c)
 	if rows, ok := v.(*rowsAnswer); ok && err == nil {
 		a.json.Rows(w, r, rows.name, rows.next)
 		return
 	}
 	if err == nil {
+		if before, ok := v.(*store.KeptRequest); ok {
+			w.Header().Set("Idempotent-Replayed", "true")
+			a.json.Again(w, r, before.Status, before.Answer)
+			return
+		}
 		a.json.OK(w, r, v)
 		return
 	}
@@ -160,7 +170,7 @@ func (a *API) serve(tree *node, w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) answer(tree *node, w http.ResponseWriter, c *call) (any, error) {
-	rt, within, err := a.admit(tree, c)
+	rt, within, err := a.admit(tree, w, c)
 	if err != nil {
 		web.TakeRest(w, c.r)
 		return nil, err
@@ -182,12 +192,17 @@ func (a *API) answer(tree *node, w http.ResponseWriter, c *call) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), within)
 	defer cancel()
+	if rt.mail {
+		if before, err := a.keep(ctx, rt, c); before != nil || err != nil {
+			return before, err
+		}
+	}
 	return rt.handle(ctx, c)
 }
 
 // admit makes the checks that come before the body, and tells how long the call
 // may work.
-func (a *API) admit(tree *node, c *call) (*route, time.Duration, error) {
+func (a *API) admit(tree *node, w http.ResponseWriter, c *call) (*route, time.Duration, error) {
 	r := c.r
 	rt, ids, err := tree.find(r.URL, r.Method)
 	if err != nil {
@@ -198,6 +213,9 @@ func (a *API) admit(tree *node, c *call) (*route, time.Duration, error) {
 		within = a.conf.Work
 	}
 	if c.who, err = a.caller(r, rt, within); err != nil {
+		return nil, 0, err
+	}
+	if err := a.guard(w, rt, c); err != nil {
 		return nil, 0, err
 	}
 	if err := web.CheckHeaders(r, rt.limit > 0 && r.ContentLength != 0 && (!rt.csv || !isCSV(r))); err != nil {

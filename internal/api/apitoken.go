@@ -11,17 +11,20 @@ import (
 // wireAPIToken is a token of a server, or of the account (docs/api.md). The
 // contract shows its text in the server object anyway.
 type wireAPIToken struct {
-	ID         pennypost.TokenID
-	Label      string
-	Token      string
-	CreatedAt  string
-	LastUsedAt *string
-	LastUsedIp *string
+	ID            pennypost.TokenID
+	Label         string
+	Token         string
+	Scope         pennypost.Scope
+	MessageStream *string // null: bound to none
+	CreatedAt     string
+	LastUsedAt    *string
+	LastUsedIp    *string
 }
 
 func newWireAPIToken(t *account.APIToken) wireAPIToken {
 	return wireAPIToken{
-		ID: t.ID, Label: t.Label, Token: t.Secret.Reveal(), CreatedAt: timeText(t.CreatedAt),
+		ID: t.ID, Label: t.Label, Token: t.Secret.Reveal(), Scope: t.Scope,
+		MessageStream: textOrNull(string(t.Stream)), CreatedAt: timeText(t.CreatedAt),
 		LastUsedAt: timeOrNull(t.LastUsedAt), LastUsedIp: textOrNull(t.LastUsedIP),
 	}
 }
@@ -54,11 +57,13 @@ func (a *API) listAPITokens(ctx context.Context, c *call, server pennypost.Serve
 }
 
 func (a *API) createAPIToken(ctx context.Context, c *call, server pennypost.ServerID, _ []string) (any, error) {
-	var w struct{ Label string }
+	var w struct{ Label, Scope, MessageStream string }
 	if err := decode(c.body, &w); err != nil {
 		return nil, err
 	}
-	t, err := a.conf.Accounts.AddAPIToken(ctx, c.who.AccountID, server, w.Label)
+	t, err := a.conf.Accounts.CreateAPIToken(ctx, c.who.AccountID, server, account.APITokenInput{
+		Label: w.Label, Scope: w.Scope, Stream: w.MessageStream,
+	})
 	if err != nil {
 		return nil, err
 	}

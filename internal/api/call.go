@@ -17,12 +17,18 @@ type call struct {
 	query query
 	body  []byte // nil where the route takes none
 	done  func() // called once the answer is written; may be nil
+
+	keyed  bool   // who.Request is this call, and its answer is kept
+	keyEnd func() // gives its key free; called as done is; may be nil
 }
 
 // end gives back what the answer needed.
 func (c *call) end() {
 	if c.done != nil {
 		c.done()
+	}
+	if c.keyEnd != nil {
+		c.keyEnd()
 	}
 }
 

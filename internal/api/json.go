@@ -150,7 +150,7 @@ func (c *clearable) UnmarshalJSON(b []byte) error {
 }
 
 func isAbsent(raw json.RawMessage, t reflect.Type) bool {
-	if len(raw) > 16 || t == reflect.TypeFor[clearable]() || t == reflect.TypeFor[wireModel]() {
+	if len(raw) > 16 || t == reflect.TypeFor[clearable]() || t == reflect.TypeFor[wireModel]() || t == reflect.TypeFor[wireAddresses]() {
 		return false
 	}
 	if t.Kind() == reflect.Pointer {

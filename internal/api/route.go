@@ -29,6 +29,7 @@ type route struct {
 	test         bool          // POSTMARK_API_TEST opens it too
 	mail         bool          // lets mail in
 	csv          bool          // takes text/csv beside JSON
+	need         need          // what its token must be for; set by newTree
 	handle       func(ctx context.Context, c *call) (any, error)
 }
 
@@ -40,9 +41,10 @@ type node struct {
 }
 
 func newTree(routes []route) *node {
-	root := &node{}
+	root, needs := &node{}, needs()
 	for n := range routes {
 		r := &routes[n]
+		r.need = needs[r.method+" "+shape(r.path)]
 		at := root
 		for seg := range strings.SplitSeq(strings.TrimPrefix(r.path, "/"), "/") {
 			at = at.grow(strings.ToLower(seg))

@@ -273,6 +273,7 @@ func (a *API) sendItems(ctx context.Context, c *call, items []batchItem) (any, e
 			items[n].err = err
 			continue
 		}
+		s.Item = n + 1
 		subs = append(subs, s)
 	}
 	var results []submit.Result

@@ -341,7 +341,7 @@ func TestAPITokens(t *testing.T) {
 		t.Run(way.path, func(t *testing.T) {
 			made := r.call(t, c.account, post, way.path, `{"Label": "CI"}`).ok()
 			token := made.text(t, "Token")
-			want := object{"ID": made["ID"], "Label": "CI", "Token": token, "CreatedAt": made["CreatedAt"], "LastUsedAt": nil, "LastUsedIp": nil}
+			want := object{"ID": made["ID"], "Label": "CI", "Token": token, "CreatedAt": made["CreatedAt"], "LastUsedAt": nil, "LastUsedIp": nil, "Scope": "full", "MessageStream": nil}
 			if diff := cmp.Diff(want, made); diff != "" || len(token) != 36 {
 				t.Errorf("create -want +got:\n%s", diff)
 			}

@@ -16,7 +16,7 @@ const (
 	codeSenderPaging pennypost.Code = 500
 )
 
-// wireServer is the server object of contract/servers.md §2. The last two
+// wireServer is the server object of contract/servers.md §2. The last three
 // fields are ours.
 type wireServer struct {
 	ID                         pennypost.ServerID
@@ -43,6 +43,7 @@ type wireServer struct {
 	EnableSmtpApiErrorHooks    bool
 	SmtpApiTokenAuth           bool
 	SmtpRejection              pennypost.SMTPRejection
+	AllowedIps                 []string
 }
 
 func (a *API) newWireServer(s *account.Server) wireServer {
@@ -57,6 +58,7 @@ func (a *API) newWireServer(s *account.Server) wireServer {
 		TrackOpens: s.TrackOpens, TrackLinks: s.TrackLinks, IncludeBounceContentInHook: s.BounceContent,
 		EnableSmtpApiErrorHooks: s.SMTPErrorHooks,
 		SmtpApiTokenAuth:        s.SMTPAPITokenAuth, SmtpRejection: s.SMTPRejection,
+		AllowedIps: account.AddressTexts(s.AllowedIPs),
 	}
 	for n, token := range s.Tokens {
 		w.ApiTokens[n] = token.Reveal()
@@ -90,6 +92,7 @@ type wireServerInput struct {
 	EnableSmtpApiErrorHooks    *bool
 	SmtpApiTokenAuth           *bool
 	SmtpRejection              *string
+	AllowedIps                 wireAddresses
 }
 
 // serverInput is nil when there is no body.
@@ -108,7 +111,7 @@ func (c *call) serverInput() (*account.ServerInput, error) {
 		BounceHookURL: w.BounceHookUrl, OpenHookURL: w.OpenHookUrl, DeliveryHookURL: w.DeliveryHookUrl,
 		ClickHookURL: w.ClickHookUrl, SpamThreshold: w.InboundSpamThreshold, PostFirstOpenOnly: w.PostFirstOpenOnly,
 		TrackOpens: w.TrackOpens, TrackLinks: w.TrackLinks, BounceContent: w.IncludeBounceContentInHook,
-		SMTPErrorHooks: w.EnableSmtpApiErrorHooks,
+		SMTPErrorHooks: w.EnableSmtpApiErrorHooks, AllowedIPs: w.AllowedIps.list,
 	}, nil
 }
 
@@ -127,7 +130,8 @@ func (a *API) serverAnswer(s *account.Server, err error) (any, error) {
 
 // getOwnServer is GET /server: the token says which.
 func (a *API) getOwnServer(ctx context.Context, c *call) (any, error) {
-	return a.serverAnswer(a.conf.Accounts.Server(ctx, c.who.AccountID, c.who.ServerID))
+	v, err := a.serverAnswer(a.conf.Accounts.Server(ctx, c.who.AccountID, c.who.ServerID))
+	return withoutSecrets(c, v), err
 }
 
 // editOwnServer is PUT /server.

@@ -14,9 +14,9 @@ import (
 	"pennypost"
 )
 
-// serverFields are those of contract/servers.md §2 and the two of ours.
+// serverFields are those of contract/servers.md §2 and the three of ours.
 var serverFields = []string{
-	"ApiTokens", "BounceHookUrl", "ClickHookUrl", "Color", "DeliveryHookUrl", "DeliveryType", "EnableSmtpApiErrorHooks", "ID",
+	"AllowedIps", "ApiTokens", "BounceHookUrl", "ClickHookUrl", "Color", "DeliveryHookUrl", "DeliveryType", "EnableSmtpApiErrorHooks", "ID",
 	"InboundAddress", "InboundDomain", "InboundHash", "InboundHookUrl", "InboundSpamThreshold", "IncludeBounceContentInHook",
 	"Name", "OpenHookUrl", "PostFirstOpenOnly", "RawEmailEnabled", "ServerLink", "SmtpApiActivated", "SmtpApiTokenAuth",
 	"SmtpRejection", "TrackLinks", "TrackOpens",
@@ -40,7 +40,7 @@ func TestNewServer(t *testing.T) {
 		"OpenHookUrl": "", "DeliveryHookUrl": "", "ClickHookUrl": "", "InboundDomain": "", "PostFirstOpenOnly": false,
 		"InboundSpamThreshold": json.Number("0"), "TrackOpens": false, "TrackLinks": "None",
 		"IncludeBounceContentInHook": false, "EnableSmtpApiErrorHooks": false,
-		"SmtpApiTokenAuth": false, "SmtpRejection": "Immediate",
+		"SmtpApiTokenAuth": false, "SmtpRejection": "Immediate", "AllowedIps": []any{},
 	}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -94,6 +94,11 @@ func (a *Auth) CheckAccept(ctx context.Context, tx *store.Tx, c pennypost.Caller
 		return nil, errRevoked(c.Kind)
 	case c.Kind == pennypost.CallerSMTP && (!s.SMTPOn || s.Kind == pennypost.CallerAPI && !s.APITokenAuth):
 		return nil, pennypost.Refuse(codeSMTPOff, "SMTP is not activated for this server or credential.")
+	case !c.Scope.MaySend():
+		return nil, WrongScope(c)
+	// Work that goes on for a request accepted earlier has no address.
+	case c.Kind == pennypost.CallerAPI && c.IP != "" && !s.Allowed.Has(c.IP):
+		return nil, errAddress(c.IP)
 	case s.Account.Active():
 		return nil, errSuspended(s.Account)
 	case s.Server.Active():

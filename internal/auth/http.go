@@ -51,6 +51,7 @@ func (a *Auth) byToken(ctx context.Context, token, ip string, kind pennypost.Cal
 func callerOf(c *store.Credential, kind pennypost.CallerKind, ip string) pennypost.Caller {
 	return pennypost.Caller{
 		Kind: kind, AccountID: c.AccountID, ServerID: c.ServerID, TokenID: c.TokenID, Stream: c.Stream, IP: ip,
+		Scope: c.Scope, Allowed: c.Allowed,
 	}
 }
 

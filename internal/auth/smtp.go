@@ -41,6 +41,7 @@ const (
 	whySMTPOff     = "smtp_off"
 	whyAPIToken    = "api_token"
 	whyThrottled   = "throttled"
+	whyScope       = "scope"
 )
 
 // SMTP tells whose user name and password these are. They are one of
@@ -185,6 +186,8 @@ func (l *login) judgeAPI() string {
 		return whyOtherToken
 	case !l.api.SMTPOn:
 		return whySMTPOff
+	case !l.api.Scope.MaySend():
+		return whyScope
 	case same && l.api.APITokenAuth:
 		return ""
 	}
@@ -205,7 +208,7 @@ func (a *Auth) refuse(ctx context.Context, l *login, ip netip.Addr, why string) 
 	switch why {
 	case whyAPIToken:
 		return &APITokenError{ServerID: l.api.ServerID}
-	case whySMTPOff:
+	case whySMTPOff, whyScope:
 		return ErrCredentials
 	}
 	var guess maphash.Hash

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -282,5 +283,82 @@ func TestRefusalsLookUpAlike(t *testing.T) { // X-005
 		if err == nil || errors.Is(err, ErrCredentials) {
 			t.Errorf("%s: refused without a look-up (%v)", c.name, err)
 		}
+	}
+}
+
+// The scope and the stream of an API token hold over SMTP too.
+func TestLimitedAPITokenOverSMTP(t *testing.T) {
+	w := newWorld(t)
+	w.setServer(t, func(s *pennypost.Server) { s.SMTPAPITokenAuth = true })
+	for _, tt := range []struct {
+		scope  pennypost.Scope
+		stream pennypost.StreamID
+		ok     bool
+	}{
+		{pennypost.ScopeFull, "", true},
+		{pennypost.ScopeSend, "", true},
+		{pennypost.ScopeSend, pennypost.StreamOutbound, true},
+		{pennypost.ScopeRead, "", false},
+	} {
+		secret := NewAPIToken()
+		row := &pennypost.APIToken{AccountID: w.account, ServerID: w.server, Scope: tt.scope, Stream: tt.stream}
+		w.update(t, func(ctx context.Context, tx *store.Tx) error {
+			return tx.AddAPIToken(ctx, row, w.keys.Hash(PurposeAPIToken, secret.Reveal()), []byte("sealed"))
+		})
+		for range 2 { // from the database, then from memory
+			for _, user := range []string{secret.Reveal(), fmt.Sprint(w.server)} {
+				got, err := w.SMTP(t.Context(), user, secret.Reveal(), here)
+				switch {
+				case !tt.ok && !errors.Is(err, ErrCredentials):
+					t.Errorf("%s as %s: %+v, %v", tt.scope, user, got, err)
+				case tt.ok && user == secret.Reveal() && (err != nil || got.Stream != tt.stream):
+					t.Errorf("%s %s: %+v, %v", tt.scope, tt.stream, got, err)
+				}
+			}
+		}
+		c := pennypost.Caller{
+			Kind: pennypost.CallerSMTP, AccountID: w.account, ServerID: w.server, TokenID: row.ID, Scope: tt.scope, Stream: tt.stream, IP: "192.0.2.1",
+		}
+		if err := w.MailAllowed(t.Context(), c); (err == nil) != tt.ok {
+			t.Errorf("MAIL with %s: %v", tt.scope, err)
+		}
+	}
+}
+
+// The list of allowed addresses is for HTTP (contract/smtp.md §1), and is looked
+// at again when a message is stored.
+func TestAllowedAddresses(t *testing.T) {
+	w := newWorld(t)
+	api, id := w.apiToken(t, w.account, w.server)
+	w.setServer(t, func(s *pennypost.Server) { s.SMTPAPITokenAuth = true })
+	before, err := w.Server(t.Context(), api.Reveal(), "198.51.100.1")
+	if err != nil || MayComeFrom(before) != nil {
+		t.Fatalf("without a list: %v, %v", err, MayComeFrom(before))
+	}
+	w.setServer(t, func(s *pennypost.Server) { s.AllowedIPs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
+	check := func(c pennypost.Caller) error {
+		return w.st.View(t.Context(), func(tx *store.Tx) error {
+			_, err := w.CheckAccept(t.Context(), tx, c)
+			return err
+		})
+	}
+	const text = "You are not authorized to send emails from your current IP address: '198.51.100.1'."
+	var refused *pennypost.Error
+	if err := check(before); !errors.As(err, &refused) || refused.Code != 1480 || refused.Text != text {
+		t.Errorf("a call that was under way: %v", err)
+	}
+	after, err := w.Server(t.Context(), api.Reveal(), "198.51.100.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := MayComeFrom(after); !errors.As(err, &refused) || refused.Code != 1480 || refused.Text != text || refused.Status != 0 {
+		t.Errorf("a new call: %v", err)
+	}
+	if inside, err := w.Server(t.Context(), api.Reveal(), "192.0.2.77"); err != nil || MayComeFrom(inside) != nil || check(inside) != nil {
+		t.Errorf("from the list: %v, %v, %v", err, MayComeFrom(inside), check(inside))
+	}
+	smtp, err := w.SMTP(t.Context(), api.Reveal(), api.Reveal(), addr("198.51.100.1"))
+	if err != nil || smtp.TokenID != id || MayComeFrom(smtp) != nil || check(smtp) != nil || w.MailAllowed(t.Context(), smtp) != nil {
+		t.Errorf("over SMTP: %+v, %v, %v", smtp, err, check(smtp))
 	}
 }

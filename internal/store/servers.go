@@ -13,6 +13,9 @@ const serverColumns = `id, account_id, name, color, sandbox, smtp_activated, smt
 	open_hook_url, delivery_hook_url, click_hook_url, post_first_open_only, track_opens, track_links,
 	bounce_content_in_hook, smtp_error_hooks, monthly_limit, suspended_at, suspend_reason, created_at`
 
+// serverSelect has the columns that are written by a statement of their own too.
+const serverSelect = serverColumns + `, allowed_ips`
+
 func scanServer(row scanner) (*pennypost.Server, error) {
 	s := &pennypost.Server{}
 	err := row.Scan(&s.ID, &s.AccountID, &s.Name, &s.Color, intoBool(&s.Sandbox), intoBool(&s.SMTPActivated),
@@ -20,7 +23,7 @@ func scanServer(row scanner) (*pennypost.Server, error) {
 		&s.InboundHookURL, &s.SpamThreshold, &s.BounceHookURL, &s.OpenHookURL, &s.DeliveryHookURL, &s.ClickHookURL,
 		intoBool(&s.PostFirstOpenOnly), intoBool(&s.TrackOpens), &s.TrackLinks, intoBool(&s.BounceContent),
 		intoBool(&s.SMTPErrorHooks), &s.MonthlyLimit, intoTime(&s.Suspension.Since), &s.Suspension.Reason,
-		intoTime(&s.CreatedAt))
+		intoTime(&s.CreatedAt), intoPrefixes(&s.AllowedIPs))
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +50,12 @@ func (tx *Tx) AddServer(ctx context.Context, s *pennypost.Server) error {
 	if err != nil {
 		return fmt.Errorf("add server: %w", err)
 	}
-	return nil
+	return tx.setAllowedIPs(ctx, s)
 }
 
 // Server gives a server of an account that was not deleted, or ErrNotFound.
 func (tx *Tx) Server(ctx context.Context, account pennypost.AccountID, id pennypost.ServerID) (*pennypost.Server, error) {
-	s, err := scanServer(tx.row(ctx, `SELECT `+serverColumns+` FROM servers
+	s, err := scanServer(tx.row(ctx, `SELECT `+serverSelect+` FROM servers
 		WHERE id = $1 AND account_id = $2 AND deleted_at = 0`, int64(id), int64(account)))
 	if err != nil {
 		return nil, fmt.Errorf("server %d: %w", id, err)
@@ -63,7 +66,7 @@ func (tx *Tx) Server(ctx context.Context, account pennypost.AccountID, id pennyp
 // AnyServer gives a server of whichever account, for the operator and for our
 // own work; ErrNotFound when there is none or it was deleted.
 func (tx *Tx) AnyServer(ctx context.Context, id pennypost.ServerID) (*pennypost.Server, error) {
-	s, err := scanServer(tx.row(ctx, `SELECT `+serverColumns+` FROM servers
+	s, err := scanServer(tx.row(ctx, `SELECT `+serverSelect+` FROM servers
 		WHERE id = $1 AND deleted_at = 0`, int64(id)))
 	if err != nil {
 		return nil, fmt.Errorf("server %d: %w", id, err)
@@ -94,7 +97,7 @@ func (tx *Tx) Servers(ctx context.Context, account pennypost.AccountID, name str
 	if err := tx.row(ctx, `SELECT COUNT(*)`+where, int64(account), like).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("count servers: %w", err)
 	}
-	list, err := collect(tx, ctx, scanServer, `SELECT `+serverColumns+where+` ORDER BY id LIMIT $3 OFFSET $4`,
+	list, err := collect(tx, ctx, scanServer, `SELECT `+serverSelect+where+` ORDER BY id LIMIT $3 OFFSET $4`,
 		int64(account), like, int64(count), int64(offset))
 	if err != nil {
 		return nil, 0, fmt.Errorf("list servers: %w", err)
@@ -135,6 +138,9 @@ func (tx *Tx) SetServer(ctx context.Context, s *pennypost.Server) error {
 		flag(s.TrackOpens), string(s.TrackLinks), flag(s.BounceContent), flag(s.SMTPErrorHooks), s.MonthlyLimit,
 		timeToDB(s.Suspension.Since), s.Suspension.Reason, strings.ToLower(s.Name))
 	if err := changed(n, err, "server", s.ID); err != nil {
+		return err
+	}
+	if err := tx.setAllowedIPs(ctx, s); err != nil {
 		return err
 	}
 	return tx.BumpAuth(ctx)

@@ -25,21 +25,26 @@ type Credential struct {
 	AccessKey string // of an SMTP token
 	// SMTPOn and APITokenAuth are settings of the server.
 	SMTPOn, APITokenAuth bool
+	Scope                pennypost.Scope      // "" where it is full
+	Allowed              *pennypost.AllowList // from where the server sends over HTTP
 }
 
 //nolint:gosec // names of columns
 const credentialColumns = `t.id, t.kind, t.account_id, t.server_id, t.stream, COALESCE(t.access_key, ''),
-	COALESCE(s.smtp_activated, 0), COALESCE(s.smtp_api_token_auth, 0)`
+	COALESCE(s.smtp_activated, 0), COALESCE(s.smtp_api_token_auth, 0), t.scope, COALESCE(s.allowed_ips, '')`
 
 func scanCredential(row scanner) (*Credential, error) {
 	c := &Credential{}
 	var kind int64
 	err := row.Scan(&c.TokenID, &kind, &c.AccountID, &c.ServerID, &c.Stream, &c.AccessKey,
-		intoBool(&c.SMTPOn), intoBool(&c.APITokenAuth))
+		intoBool(&c.SMTPOn), intoBool(&c.APITokenAuth), &c.Scope, intoAllowList(&c.Allowed))
 	if err != nil {
 		return nil, err
 	}
 	c.Kind = callerKind(kind)
+	if c.Scope == pennypost.ScopeFull {
+		c.Scope = ""
+	}
 	return c, nil
 }
 
@@ -95,6 +100,7 @@ type AcceptState struct {
 	Kind                 pennypost.CallerKind
 	SMTPOn, APITokenAuth bool
 	Server, Account      pennypost.Suspension
+	Allowed              *pennypost.AllowList // as in Credential
 }
 
 // AcceptState reads a live token, its server and its account in one look-up by
@@ -109,13 +115,13 @@ func (tx *Tx) AcceptState(ctx context.Context, account pennypost.AccountID, serv
 	var kind int64
 	err := tx.row(ctx, `SELECT t.kind, s.id, a.id, s.sandbox, a.pending, s.smtp_rejection, s.smtp_error_hooks,
 			s.track_opens, s.track_links, a.monthly_limit, s.monthly_limit, s.smtp_activated, s.smtp_api_token_auth,
-			s.suspended_at, s.suspend_reason, a.suspended_at, a.suspend_reason
+			s.suspended_at, s.suspend_reason, a.suspended_at, a.suspend_reason, s.allowed_ips
 		FROM tokens t JOIN servers s ON s.id = t.server_id JOIN accounts a ON a.id = s.account_id
 		WHERE t.id = $1 AND t.server_id = $2 AND t.account_id = $3 AND t.revoked_at = 0 AND s.deleted_at = 0`,
 		int64(token), int64(server), int64(account)).Scan(&kind, &a.ServerID, &a.AccountID, intoBool(&a.Sandbox), intoBool(&a.Pending),
 		&a.SMTPRejection, intoBool(&a.SMTPErrorHooks), intoBool(&a.TrackOpens), &a.TrackLinks, &a.Limits.Account,
 		&a.Limits.Server, intoBool(&a.SMTPOn), intoBool(&a.APITokenAuth), intoTime(&a.Server.Since), &a.Server.Reason,
-		intoTime(&a.Account.Since), &a.Account.Reason)
+		intoTime(&a.Account.Since), &a.Account.Reason, intoAllowList(&a.Allowed))
 	if err != nil {
 		return nil, fmt.Errorf("token %d of server %d: %w", token, server, err)
 	}
@@ -135,9 +141,12 @@ func (tx *Tx) AddAPIToken(ctx context.Context, t *pennypost.APIToken, hash, seal
 		kind = tokenAccount
 	}
 	t.ID, t.CreatedAt = pennypost.TokenID(id), tx.Now()
+	if t.Scope == "" {
+		t.Scope = pennypost.ScopeFull
+	}
 	_, err = tx.exec(ctx, `INSERT INTO tokens (id, kind, account_id, server_id, stream, label, hash, sealed,
-			created_at, last_used_at, last_used_ip, revoked_at) VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, 0, '', 0)`,
-		id, kind, int64(t.AccountID), int64(t.ServerID), t.Label, hash, sealed, timeToDB(t.CreatedAt))
+			created_at, last_used_at, last_used_ip, revoked_at, scope) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, '', 0, $10)`,
+		id, kind, int64(t.AccountID), int64(t.ServerID), string(t.Stream), t.Label, hash, sealed, timeToDB(t.CreatedAt), string(t.Scope))
 	if err != nil {
 		return fmt.Errorf("add API token: %w", err)
 	}
@@ -156,8 +165,8 @@ func (tx *Tx) APITokens(ctx context.Context, account pennypost.AccountID, server
 	list, err := collect(tx, ctx, func(row scanner) (*SealedToken, error) {
 		t := &SealedToken{}
 		return t, row.Scan(&t.ID, &t.AccountID, &t.ServerID, &t.Label, &t.Sealed, intoTime(&t.CreatedAt),
-			intoTime(&t.LastUsedAt), &t.LastUsedIP)
-	}, `SELECT id, account_id, server_id, label, sealed, created_at, last_used_at, last_used_ip FROM tokens
+			intoTime(&t.LastUsedAt), &t.LastUsedIP, &t.Scope, &t.Stream)
+	}, `SELECT id, account_id, server_id, label, sealed, created_at, last_used_at, last_used_ip, scope, stream FROM tokens
 		WHERE server_id = $2 AND kind IN (1, 2) AND account_id = $1 AND revoked_at = 0 ORDER BY id`,
 		int64(account), int64(server))
 	if err != nil {

@@ -28,12 +28,18 @@ func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, list []*Subm
 		}
 		return results
 	}
+	for i, s := range list {
+		if s.Item == 0 {
+			s.Item = i + 1
+		}
+	}
 	for begin := 0; begin < len(list); {
 		begin += d.acceptStep(ctx, c, list[begin:], results[begin:])
 	}
 	for i := range results {
 		if results[i].Err != nil {
 			d.count(pennypost.SourceHTTP, results[i].Err)
+			noteFault(c, results[i].Err)
 		}
 	}
 	return results
@@ -45,7 +51,9 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 	taken, err := d.letIn(ctx, stepSize(list))
 	if err != nil {
 		for i := range list {
-			results[i].Err = err
+			if results[i].Accepted = acceptedBefore(c, list[i]); results[i].Accepted == nil {
+				results[i].Err = err
+			}
 		}
 		return len(list)
 	}
@@ -59,6 +67,9 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 	}()
 	n, size := 0, 0
 	for ; n < len(list) && len(entries) < stepMessages && size < stepBytes; n++ {
+		if results[n].Accepted = acceptedBefore(c, list[n]); results[n].Accepted != nil {
+			continue
+		}
 		e, err := d.enter(ctx, c, list[n])
 		switch {
 		case err != nil:
@@ -117,11 +128,12 @@ func (d *Door) storeAll(ctx context.Context, c pennypost.Caller, list []*entry) 
 			}
 			e.err = err
 		}
-		return nil
+		return in.note(ctx, list...)
 	})
 	if err = d.settle(ctx, err, list...); err != nil {
 		return fmt.Errorf("store %d messages: %w", len(list), err)
 	}
+	c.Request.Took(takenFor(c, list...))
 	for _, e := range list {
 		if e.err == nil {
 			d.hand(e)

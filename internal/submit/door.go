@@ -121,6 +121,9 @@ func isWord(s string) bool {
 // recipient; when it returns nil the message is on stable storage. A refusal is
 // a *pennypost.Error.
 func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*Accepted, error) {
+	if before := acceptedBefore(c, s); before != nil {
+		return before, nil
+	}
 	taken, err := d.letIn(ctx, s.size())
 	if err != nil {
 		return nil, err
@@ -173,7 +176,7 @@ func (d *Door) enter(ctx context.Context, c pennypost.Caller, s *Submission) (*e
 		d.conf.Work.Give(dr.extra)
 		return nil, err
 	}
-	return &entry{draft: dr}, nil
+	return &entry{draft: dr, item: s.Item}, nil
 }
 
 // count keeps the figure of refusals.

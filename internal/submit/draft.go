@@ -73,6 +73,17 @@ func streamOf(c pennypost.Caller, named string) pennypost.StreamID {
 	return pennypost.StreamOutbound
 }
 
+// otherStream refuses an API token that is bound to one stream and names
+// another. Over SMTP the token's is taken (contract/smtp.md §2).
+func otherStream(c pennypost.Caller, named string) error {
+	named = strings.TrimSpace(named)
+	if c.Kind != pennypost.CallerAPI || c.Stream == "" || named == "" || pennypost.StreamID(named) == c.Stream {
+		return nil
+	}
+	return pennypost.Refuse(pennypost.CodeStreamUnknown,
+		"The stream provided: '%s' cannot be used with this token, which is bound to the stream '%s'.", short(named), c.Stream)
+}
+
 // setRecipients decides who gets a copy: everyone once, however often and in
 // whichever case an address was given.
 func (dr *draft) setRecipients(lists ...[]eml.Mailbox) {

@@ -17,7 +17,8 @@ import (
 // transaction may run more than once (store.Tx), so begin empties what it sets.
 type entry struct {
 	*draft
-	raw *Raw // over SMTP
+	raw  *Raw // over SMTP
+	item int  // its place in the request
 
 	err        error // why the transaction did not take it
 	message    *pennypost.Message
@@ -66,11 +67,15 @@ func (d *Door) store(ctx context.Context, c pennypost.Caller, e *entry) error {
 		if err := in.begin(ctx); err != nil {
 			return err
 		}
-		return in.take(ctx, e)
+		if err := in.take(ctx, e); err != nil {
+			return err
+		}
+		return in.note(ctx, e)
 	})
 	if err = d.settle(ctx, err, e); err != nil {
 		return fmt.Errorf("store message %s: %w", e.id, err)
 	}
+	c.Request.Took(takenFor(c, e))
 	d.hand(e)
 	return nil
 }

@@ -19,6 +19,9 @@ func (d *Door) draft(c pennypost.Caller, s *Submission) (*draft, error) {
 	if dr.id, err = d.newID(dr.at); err != nil {
 		return nil, err
 	}
+	if err := otherStream(c, s.Stream); err != nil {
+		return nil, err
+	}
 	for _, check := range []func(*Submission) error{
 		dr.setOriginator, dr.setDestinations, dr.checkBodies, dr.setTexts, dr.setHeaders, dr.setFiles, dr.checkTemplate,
 	} {

@@ -23,6 +23,9 @@ type Submission struct {
 	SendAt                     time.Time // not before; zero or past: at once
 	DeliverBy                  time.Time
 	Template                   *Template // in place of Subject, TextBody and HTMLBody; nil: there is none
+	// Item is its place in the request, from 1; AcceptBatch takes that in its
+	// list when it is 0. A repeated request finds its messages by it.
+	Item int
 }
 
 // Pair is one entry of the metadata.

@@ -68,8 +68,8 @@ func encode(v any) ([]byte, error) {
 func (j *JSON) Error(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *pennypost.Error
 	status := j.Fails(r, err)
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+	if after := retryAfter(status); after != "" && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", after)
 	}
 	switch {
 	case errors.As(err, &refusal):
@@ -79,6 +79,18 @@ func (j *JSON) Error(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		j.Fault(w, r, RequestID(r.Context()))
 	}
+}
+
+// retryAfter is when to come again after an answer that says nothing of it
+// itself, in seconds.
+func retryAfter(status int) string {
+	switch status {
+	case http.StatusServiceUnavailable:
+		return "5"
+	case http.StatusTooManyRequests:
+		return "60"
+	}
+	return ""
 }
 
 // Fails gives the status of an error, and logs what is our own fault. It is for
@@ -134,7 +146,25 @@ func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e
 // gzipFrom is the length below which compressing costs more than it saves.
 const gzipFrom = 1400
 
+// A Witness is a ResponseWriter that sees an answer before it is compressed and
+// sent.
+type Witness interface {
+	Witness(status int, body []byte)
+}
+
+// Again answers with the body of an earlier answer.
+func (j *JSON) Again(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	var e ErrorBody
+	if status != http.StatusOK && json.Unmarshal(body, &e) == nil {
+		w.Header().Set("X-PM-ApiErrorCode", strconv.Itoa(int(e.ErrorCode)))
+	}
+	j.write(w, r, status, body)
+}
+
 func (j *JSON) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	if see, ok := w.(Witness); ok {
+		see.Witness(status, body)
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Cache-Control", "private, no-store")

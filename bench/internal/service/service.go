@@ -94,6 +94,7 @@ func (in *Instance) boot(ctx context.Context) error {
 		"PENNYPOST_OPERATOR_LISTEN="+in.operator,
 		"PENNYPOST_RESOLVER="+in.c.Resolver,
 		"PENNYPOST_MX_PORT="+in.c.MXPort,
+		"PENNYPOST_API_RATE=off",
 		"PENNYPOST_ALLOW_PRIVATE_MX=true",
 		"PENNYPOST_ACCOUNT_TOKEN="+accountToken,
 	)
