@@ -1,0 +1,2 @@
+// Package track counts opens and clicks and lets recipients unsubscribe.
+package track
