@@ -65,7 +65,7 @@ func BenchmarkRender(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text) + len(html)))
 	for b.Loop() {
-		if _, err := d.enter(c, s); err != nil {
+		if _, err := d.enter(b.Context(), c, s, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

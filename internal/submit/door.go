@@ -17,6 +17,7 @@ import (
 	"pennypost/internal/queue"
 	"pennypost/internal/shed"
 	"pennypost/internal/store"
+	"pennypost/internal/track"
 )
 
 // Config is what a Door works with. Store, Check, Hostname and BounceDomain
@@ -45,6 +46,12 @@ type Config struct {
 	// each workFactor times its size; the others wait. Nil has no end.
 	Work *shed.Memory
 
+	// Dress makes pixels, tracked links and unsubscribe links. Nil: there are none.
+	Dress *track.Signer
+	// TrackBase is what their URLs begin with where the customer has no domain for
+	// them: "https://track.example.com". It goes with Dress.
+	TrackBase string
+
 	Now     func() time.Time
 	Rand    io.Reader // of message ids; used by many goroutines at once
 	Log     *slog.Logger
@@ -59,6 +66,7 @@ type Door struct {
 	refused  *metrics.Counter
 	turned   *metrics.Counter
 	opening  opening
+	seen     seen
 }
 
 // New makes a door. An error names the setting that is missing or wrong.
@@ -82,6 +90,9 @@ func New(c Config) (*Door, error) {
 		if !isWord(value) {
 			return nil, fmt.Errorf("submit: %s %q cannot stand in a header", name, value)
 		}
+	}
+	if (c.Dress == nil) != (c.TrackBase == "") {
+		return nil, errors.New("submit: Dress and TrackBase go together")
 	}
 	if c.MaxWait <= 0 {
 		c.MaxWait = 5 * time.Second
@@ -117,13 +128,13 @@ func isWord(s string) bool {
 // recipient; when it returns nil the message is on stable storage. A refusal is
 // a *pennypost.Error.
 func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*Accepted, error) {
-	taken, err := d.letIn(ctx, s.size())
+	room, err := d.letIn(ctx, s.size())
 	if err != nil {
 		return nil, err
 	}
-	defer d.conf.Work.Give(taken)
+	defer room.close()
 	coming := d.conf.Store.Expect()
-	e, err := d.enter(c, s)
+	e, err := d.enter(ctx, c, s, room)
 	d.conf.Store.Met(&coming)
 	switch {
 	case err != nil:
@@ -131,7 +142,7 @@ func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*
 	case c.Kind == pennypost.CallerTest:
 		return e.testAccepted(), nil
 	default:
-		err = d.store(ctx, c, e)
+		err = d.store(ctx, c, e, room)
 	}
 	if err != nil {
 		d.count(pennypost.SourceHTTP, err)
@@ -148,19 +159,23 @@ func (d *Door) Expect() (met func()) {
 	return func() { d.conf.Store.Met(&coming) }
 }
 
-// enter makes a draft of a submission and renders it.
-func (d *Door) enter(c pennypost.Caller, s *Submission) (*entry, error) {
+// enter makes a draft of a submission, dresses and renders it.
+func (d *Door) enter(ctx context.Context, c pennypost.Caller, s *Submission, room *share) (*entry, error) {
 	dr, err := d.draft(c, s)
 	if err != nil {
 		return nil, err
 	}
+	e := &entry{draft: dr, submission: s}
 	if c.Kind == pennypost.CallerTest {
-		return &entry{draft: dr}, nil
+		return e, nil
+	}
+	if err := d.dress(ctx, dr, d.expected(dr), room); err != nil {
+		return nil, err
 	}
 	if err := d.render(dr); err != nil {
 		return nil, err
 	}
-	return &entry{draft: dr}, nil
+	return e, nil
 }
 
 // count keeps the figure of refusals.

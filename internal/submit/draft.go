@@ -37,7 +37,8 @@ type draft struct {
 	trackLinks   pennypost.TrackLinks // "": the server's setting
 	deliverBy    time.Time
 	needsUTF8    bool
-	content      []byte
+	wardrobe
+	content []byte
 }
 
 // Limits of a message (contract/common.md §8).
