@@ -2,6 +2,7 @@ package track
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,10 @@ type mark struct {
 	from copyFrom
 }
 
+// maxMarks bounds the clicks that are compared with each other. Who makes more
+// of them in a second is not looked at any closer.
+const maxMarks = 64
+
 // buffer holds hits in memory, in the order in which they came, within a bound.
 type buffer struct {
 	most int
@@ -70,7 +75,7 @@ func (b *buffer) add(h hit) bool {
 	}
 	b.used += size
 	b.list = append(b.list, h)
-	if h.link > 0 {
+	if h.link > 0 && len(b.by[h.copyFrom()]) < maxMarks {
 		m := mark{h.at, h.link, h.copyFrom()}
 		b.marks = append(b.marks, m)
 		b.by[m.from] = append(b.by[m.from], m)
@@ -110,18 +115,30 @@ func (b *buffer) done(hits []hit) {
 	}
 }
 
-// linksNear counts the different links among clicks near a time.
+// linksNear counts the different links, up to burstLinks, of the clicks in some
+// stretch of time that a click lies in.
 func linksNear(marks []mark, at time.Time, within time.Duration) int {
-	seen := make(map[int]bool, 4)
-	for i := range marks {
-		if d := marks[i].at.Sub(at); d <= within && d >= -within {
-			seen[marks[i].link] = true
-		}
-		if len(seen) >= burstLinks {
+	most := 0
+	for first := range marks {
+		begin := marks[first].at
+		if begin.After(at) {
 			break
 		}
+		if at.Sub(begin) > within {
+			continue
+		}
+		links := make([]int, 0, burstLinks)
+		for _, m := range marks[first:] {
+			if m.at.Sub(begin) > within || len(links) == burstLinks {
+				break
+			}
+			if !slices.Contains(links, m.link) {
+				links = append(links, m.link)
+			}
+		}
+		most = max(most, len(links))
 	}
-	return len(seen)
+	return most
 }
 
 // forget lets go of clicks of before a time.
