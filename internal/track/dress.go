@@ -100,7 +100,7 @@ func (a *applying) links(location byte) bool {
 // link makes the edit that has a target tracked, if it may be: the same URL in
 // both bodies has one number (contract/tracking.md §3).
 func (a *applying) link(b *body, location byte, at edit, target string) {
-	if !trackable(target) || a.ours(target) {
+	if b.full || !trackable(target) || a.ours(target) {
 		return
 	}
 	no, known := a.numbers[target]
@@ -136,6 +136,7 @@ type body struct {
 	src          string
 	edits        []edit
 	growth       int
+	full         bool   // no more links
 	unsubscribes bool   // a reader sees a link that a placeholder made
 	end          int    // where footer and pixel go
 	tail         string // footer and pixel
@@ -151,6 +152,7 @@ type edit struct {
 func (b *body) add(e edit) bool {
 	growth := b.growth + max(0, len(e.with)-(e.end-e.start))
 	if growth > MaxGrowth {
+		b.full = true
 		return false
 	}
 	b.growth = growth
