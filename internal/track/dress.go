@@ -38,8 +38,7 @@ type Dressed struct {
 // Apply dresses the bodies of a message as its copy (see [Copy]). A body that
 // is "" stays "". Placeholders are replaced whatever the dress says
 // (contract/sending.md §14). Bodies with nothing to do come back as they are,
-// found out by a mere search for "pm:unsubscribe". Without a base nothing is
-// done.
+// found out by a mere search for "{{{". Without a base nothing is done.
 func (s *Signer) Apply(id pennypost.MessageID, d Dress, html, text string) Dressed {
 	a := &applying{signer: s, id: id, dress: d, base: strings.TrimSuffix(d.Base, "/")}
 	out := Dressed{HTML: html, Text: text}

@@ -91,7 +91,7 @@ func (r *htmlReader) read(src string) {
 // they hold.
 func (r *htmlReader) readComment(start int, raw string) {
 	inner, ok := strings.CutPrefix(raw, "<!--")
-	if !ok || r.comment || !hasPlaceholder(inner) || !strings.HasPrefix(strings.TrimLeft(inner, " \t\r\n"), "[if") {
+	if !ok || r.comment || r.b.full || !hasPlaceholder(inner) || !strings.HasPrefix(strings.TrimLeft(inner, " \t\r\n"), "[if") {
 		return
 	}
 	in := &htmlReader{applying: r.applying, b: r.b, off: start + len(raw) - len(inner), comment: true}

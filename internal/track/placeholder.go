@@ -5,14 +5,17 @@ import (
 	"unicode"
 )
 
-// placeholderStem is what every placeholder has in it; looking for it is how
-// bodies without one are found out.
+// placeholderStem is what every placeholder begins with inside its braces.
 const placeholderStem = "pm:unsubscribe"
 
 // maxPlaceholder is how many octets may stand between the braces.
 const maxPlaceholder = 512
 
-func hasPlaceholder(body string) bool { return strings.Contains(body, placeholderStem) }
+// hasPlaceholder tells whether a body may have one. Braces are rare, so that
+// they are found out about faster than the stem.
+func hasPlaceholder(body string) bool {
+	return strings.Contains(body, "{{{") && strings.Contains(body, placeholderStem)
+}
 
 // placeholder is one of {{{ pm:unsubscribe }}}, {{{ pm:unsubscribe label="…" }}}
 // and {{{ pm:unsubscribe_url }}} (contract/sending.md §14).
