@@ -100,11 +100,11 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 	if dr.wardrobe.dress == (track.Dress{}) {
 		return nil
 	}
-	if err := room.grow(ctx, growth(dr.wardrobe.dress.Links, html, text)); err != nil {
-		return err
-	}
 	was := track.Dressed{HTML: bodyOf(html), Text: bodyOf(text)}
 	is := d.conf.Dress.Apply(dr.id, dr.wardrobe.dress, was.HTML, was.Text)
+	if err := room.grow(ctx, int64(len(is.HTML)+len(is.Text)-len(was.HTML)-len(was.Text))); err != nil {
+		return err
+	}
 	if is.HTML != was.HTML {
 		html.Content = []byte(is.HTML)
 	}
@@ -137,26 +137,6 @@ func bodyOf(p *eml.Part) string {
 		return ""
 	}
 	return string(p.Content)
-}
-
-// linkGrowth is by how much a link grows when it is tracked, about.
-const linkGrowth = 256
-
-// growth estimates by how many octets tracked links make bodies longer.
-func growth(links pennypost.TrackLinks, html, text *eml.Part) int64 {
-	n := 0
-	for _, b := range []struct {
-		part    *eml.Part
-		tracked bool
-	}{
-		{html, links == pennypost.TrackHTMLAndText || links == pennypost.TrackHTMLOnly},
-		{text, links == pennypost.TrackHTMLAndText || links == pennypost.TrackTextOnly},
-	} {
-		if b.tracked && b.part != nil {
-			n += min(linkGrowth*bytes.Count(b.part.Content, []byte("://")), track.MaxGrowth)
-		}
-	}
-	return int64(n)
 }
 
 // errStale says that a message was dressed by settings that are no longer true.
