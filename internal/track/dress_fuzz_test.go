@@ -26,7 +26,7 @@ func FuzzApply(f *testing.F) {
 		{"<textarea></body></textarea></body ><!-- ", "http://ä/%41"},
 	} {
 		for n := range 16 {
-			f.Add(c.html, c.text, uint8(n)) 
+			f.Add(c.html, c.text, uint8(n))
 		}
 	}
 	s, id := testSigner(), testID()

@@ -101,9 +101,11 @@ func (s *Signer) OpenURL(base string, id pennypost.MessageID) string {
 	return base + "/o/" + mid(id) + "/" + s.Token(id, Copy) + ".gif"
 }
 
-// UnsubscribeURL is the unsubscribe link in the copy.
+// UnsubscribeURL is the unsubscribe link in the copy. The token is not its end:
+// programs that find URLs in text leave out a dash or underscore there, and the
+// message id has none as its last character.
 func (s *Signer) UnsubscribeURL(base string, id pennypost.MessageID) string {
-	return base + "/u/" + mid(id) + "/" + s.Token(id, Copy)
+	return base + "/u/" + s.Token(id, Copy) + "/" + mid(id)
 }
 
 // LinkURL is the URL in the copy that stands for a link of a message: the no-th
@@ -126,27 +128,29 @@ func (s *Signer) linkURL(base, token string, id pennypost.MessageID, location by
 
 // ReadOpen reads the path of an open pixel's URL.
 func (s *Signer) ReadOpen(path string) (id pennypost.MessageID, n int, ok bool) {
-	rest, ok := strings.CutSuffix(path, ".gif")
+	rest, ok := strings.CutPrefix(path, "/o/")
 	if !ok {
 		return id, 0, false
 	}
-	return s.readPersonal(rest, "/o/")
+	if rest, ok = strings.CutSuffix(rest, ".gif"); !ok {
+		return id, 0, false
+	}
+	m, token, _ := strings.Cut(rest, "/")
+	return s.readPersonal(m, token)
 }
 
-// ReadUnsubscribe reads the path of an unsubscribe link.
+// ReadUnsubscribe reads the path of an unsubscribe link. What a reader's
+// software hung on to the end of the URL is forgiven, as in [Signer.ReadLink].
 func (s *Signer) ReadUnsubscribe(path string) (id pennypost.MessageID, n int, ok bool) {
-	return s.readPersonal(path, "/u/")
+	rest, ok := strings.CutPrefix(path, "/u/")
+	if !ok {
+		return id, 0, false
+	}
+	token, m, _ := strings.Cut(strings.TrimRightFunc(rest, notAlnum), "/")
+	return s.readPersonal(m, token)
 }
 
-func (s *Signer) readPersonal(path, prefix string) (id pennypost.MessageID, n int, ok bool) {
-	rest, ok := strings.CutPrefix(path, prefix)
-	if !ok {
-		return id, 0, false
-	}
-	m, token, ok := strings.Cut(rest, "/")
-	if !ok {
-		return id, 0, false
-	}
+func (s *Signer) readPersonal(m, token string) (id pennypost.MessageID, n int, ok bool) {
 	if id, ok = readMID(m); !ok {
 		return id, 0, false
 	}

@@ -93,7 +93,7 @@ func TestOpenAndUnsubscribeURL(t *testing.T) {
 	if !regexp.MustCompile(`^https://track\.example\.com/o/[A-Za-z0-9_-]{22}/[A-Za-z0-9_-]{24}\.gif$`).MatchString(open) {
 		t.Error(open)
 	}
-	if !regexp.MustCompile(`^https://track\.example\.com/u/[A-Za-z0-9_-]{22}/[A-Za-z0-9_-]{24}$`).MatchString(unsubscribe) {
+	if !regexp.MustCompile(`^https://track\.example\.com/u/[A-Za-z0-9_-]{24}/[A-Za-z0-9_-]{21}[AQgw]$`).MatchString(unsubscribe) {
 		t.Error(unsubscribe)
 	}
 	mine := string(s.Personal([]byte(open+unsubscribe), id, 2))
@@ -104,8 +104,13 @@ func TestOpenAndUnsubscribeURL(t *testing.T) {
 	if got, n, ok := s.ReadUnsubscribe(strings.TrimPrefix(unsubscribe, base)); got != id || n != 2 || !ok {
 		t.Errorf("unsubscribe: %v %d %v", got, n, ok)
 	}
+	for _, tail := range []string{".", ")", ">", "/", "?"} {
+		if got, n, ok := s.ReadUnsubscribe(strings.TrimPrefix(unsubscribe, base) + tail); got != id || n != 2 || !ok {
+			t.Errorf("unsubscribe and %q: %v %d %v", tail, got, n, ok)
+		}
+	}
 	for _, bad := range []string{
-		"", "/", "/o/", "/u/", "/o/a/b.gif", "/u/" + strings.Repeat("A", 22), strings.TrimPrefix(open, base) + "/", strings.TrimPrefix(unsubscribe, base) + "/",
+		"", "/", "/o/", "/u/", "/o/a/b.gif", "/u/" + strings.Repeat("A", 22), strings.TrimPrefix(open, base) + "/", strings.TrimPrefix(unsubscribe, base) + "/x",
 		strings.TrimPrefix(unsubscribe, base) + ".gif", strings.Replace(strings.TrimPrefix(open, base), "/o/", "/u/", 1), strings.TrimSuffix(strings.TrimPrefix(open, base), ".gif"),
 	} {
 		if _, _, ok := s.ReadOpen(bad); ok {
@@ -202,7 +207,7 @@ func FuzzRead(f *testing.F) {
 		if id, n, ok := s.ReadOpen(path); ok && path != "/o/"+mid(id)+"/"+s.Token(id, n)+".gif" {
 			t.Errorf("%q opens %v %d", path, id, n)
 		}
-		if id, n, ok := s.ReadUnsubscribe(path); ok && path != "/u/"+mid(id)+"/"+s.Token(id, n) {
+		if id, n, ok := s.ReadUnsubscribe(path); ok && strings.TrimRightFunc(path, notAlnum) != "/u/"+s.Token(id, n)+"/"+mid(id) {
 			t.Errorf("%q unsubscribes %v %d", path, id, n)
 		}
 	})

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/net/idna"
 )
 
 // trackable tells whether a URL is one whose clicks are counted: http or https,
@@ -94,52 +92,4 @@ func soundHost(authority string) bool {
 
 func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}
-
-// Location is a link's target as a Location field can hold it: the host in
-// A-labels where it has other letters, octets above ASCII in percent encoding
-// (RFC 3987 §3.1). All else stays.
-func Location(target string) string {
-	if isASCII(target) {
-		return target
-	}
-	rest, ok := cutScheme(target)
-	if !ok {
-		return escapeUpper(target)
-	}
-	auth := authority(rest)
-	host := auth[strings.LastIndexByte(auth, '@')+1:]
-	name, port, hasPort := strings.Cut(host, ":")
-	at := len(target) - len(rest) + len(auth) - len(host)
-	if a, err := idna.Lookup.ToASCII(name); err == nil && !isASCII(name) {
-		host = a
-		if hasPort {
-			host += ":" + port
-		}
-	}
-	return escapeUpper(target[:at] + host + rest[len(auth):])
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-func escapeUpper(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c < utf8.RuneSelf {
-			b.WriteByte(c)
-		} else {
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
-		}
-	}
-	return b.String()
 }
