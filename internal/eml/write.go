@@ -297,28 +297,49 @@ func appendQPLine(dst, line, whole []byte) []byte {
 	if len(line) <= maxQPLine && isQPSafe(line) {
 		return append(dst, line...)
 	}
+	end := len(line) // of what may stand for itself
+	if c := line[end-1]; c == ' ' || c == '\t' {
+		end--
+	}
 	col := 0
-	for i, c := range line {
-		width := 1
-		plain := c >= ' ' && c <= '~' && c != '=' || c == '\t'
-		switch {
-		case !plain,
-			i == len(line)-1 && (c == ' ' || c == '\t'),
-			i == 0 && bytes.HasPrefix(line, []byte("From ")):
-			width = 3
+	for i := 0; i < len(line); {
+		n := 0
+		if i > 0 || !bytes.HasPrefix(line, []byte("From ")) {
+			n = plainRun(line[i:end])
 		}
 		// The last column is for the soft line break, unless the line ends here.
-		if room := maxQPLine - col - width; room < 0 || room == 0 && i < len(line)-1 {
-			dst, col = softBreak(dst, within(line, i, whole))
+		room := maxQPLine - 1 - col
+		switch {
+		case n == 0:
+			if room < 2 || room == 2 && i < len(line)-1 {
+				dst = append(dst, "=\r\n"...)
+				col = 0
+			}
+			dst = append(dst, '=', hexDigits[line[i]>>4], hexDigits[line[i]&15])
+			col += 3
+			i++
+		case n <= room || n == room+1 && i+n == len(line):
+			dst = append(dst, line[i:i+n]...)
+			col += n
+			i += n
+		default:
+			n = room - within(line, i+room, whole)
+			dst = append(append(dst, line[i:i+n]...), "=\r\n"...)
+			col = 0
+			i += n
 		}
-		if width == 1 {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '=', hexDigits[c>>4], hexDigits[c&15])
-		}
-		col += width
 	}
 	return dst
+}
+
+// plainRun is how many octets at the start of b stand for themselves.
+func plainRun(b []byte) int {
+	for i, c := range b {
+		if (c < ' ' && c != '\t') || c > '~' || c == '=' {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // within is how many octets before line[i] belong to something whole that goes on
@@ -335,26 +356,11 @@ func within(line []byte, i int, whole []byte) int {
 	return i - from - n
 }
 
-// softBreak appends a soft line break before the last octets of dst, and gives the
-// column after them.
-func softBreak(dst []byte, last int) ([]byte, int) {
-	const soft = "=\r\n"
-	dst = append(dst, soft...)
-	if last > 0 {
-		at := len(dst) - len(soft) - last
-		copy(dst[at+len(soft):], dst[at:])
-		copy(dst[at:], soft)
-	}
-	return dst, last
-}
-
 func isQPSafe(line []byte) bool {
-	for _, c := range line {
-		if (c < ' ' && c != '\t') || c > '~' || c == '=' {
-			return false
-		}
-	}
 	n := len(line)
+	if plainRun(line) < n {
+		return false
+	}
 	return n == 0 || line[n-1] != ' ' && line[n-1] != '\t' && !bytes.HasPrefix(line, []byte("From "))
 }
 
