@@ -50,6 +50,7 @@ type Message struct {
 	DeliverBy     time.Time // zero: the stream's lifetime decides
 	Size          int64     // octets of the rendered content
 	NeedsSMTPUTF8 bool      // an address has a local part outside ASCII
+	Personal      bool      // each recipient gets a copy of its own: the content has tokens (package track)
 	Recipients    int       // number of recipients, suppressed ones included
 }
 

@@ -30,6 +30,11 @@ type config struct {
 	accountToken, operatorToken         string
 	tlsCert, tlsKey                     string
 
+	trackBase       string // what the URLs of tracking begin with: publicURL, unless ownTrackHost
+	ownTrackHost    bool   // trackDomain was set
+	geoFile         string
+	trackingPrivacy bool
+
 	resolver     []string
 	mxPort       int
 	allowPrivate bool
@@ -64,6 +69,7 @@ func loadConfig(flags *settings, env []string, configFile string) (*config, erro
 		operatorToken:  r.token("operator-token"),
 		tlsCert:        r.text("tls-cert"),
 		tlsKey:         r.text("tls-key"),
+		geoFile:        r.text("geoip-file"),
 		resolver:       r.servers("resolver"),
 		allowPrivate:   r.flag("allow-private-mx"),
 		diskReserve:    r.size("disk-reserve", 1<<20),
@@ -73,6 +79,7 @@ func loadConfig(flags *settings, env []string, configFile string) (*config, erro
 		logJSON:        r.choice("log-format", "text", "json") == "json",
 		stopWithin:     r.duration("stop-within", time.Second, time.Hour),
 	}
+	c.trackingPrivacy = r.flag("tracking-privacy")
 	if p := r.ports("mx-port"); len(p) == 1 {
 		c.mxPort = p[0]
 	} else if len(p) > 1 {
@@ -114,6 +121,10 @@ func (r *reader) names(c *config) {
 		*n.to = d
 	}
 	c.publicURL = r.url("public-url", "https://"+host)
+	c.trackBase = strings.TrimSuffix(c.publicURL, "/")
+	if c.ownTrackHost = r.text("track-domain") != ""; c.ownTrackHost {
+		c.trackBase = "https://" + c.trackDomain
+	}
 }
 
 // hostname is the setting or the machine's name. A name without a dot would

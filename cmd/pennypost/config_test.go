@@ -52,6 +52,7 @@ func TestDefaults(t *testing.T) {
 		{"inbound domain", c.inboundDomain, "inbound.mail.example.com"},
 		{"track domain", c.trackDomain, "track.mail.example.com"},
 		{"public url", c.publicURL, "https://mail.example.com"},
+		{"tracking", c.trackBase, "https://mail.example.com"},
 		{"data", c.dataDir, "./data"},
 		{"master key", c.masterKeyFile, "data/master.key"},
 		{"log level", c.logLevel.String(), "INFO"},
@@ -292,6 +293,27 @@ func TestSizes(t *testing.T) {
 	for _, text := range []string{"0", "-1G", "127M", "1.5G", "G", "1GG", "12 M", "99999999999999999999", "9999999999T", "5%"} {
 		if _, err := loadConfig(&settings{MemoryLimit: value(text)}, []string{hostEnv}, ""); err == nil {
 			t.Errorf("%q is taken", text)
+		}
+	}
+}
+
+// Links begin with the tracking domain where one is set: the default of it
+// needs records that a fresh instance has not (contract/tracking.md §3: HTTPS).
+func TestTrackBase(t *testing.T) {
+	for _, tt := range []struct {
+		env  []string
+		want string
+	}{
+		{nil, "https://mail.example.com"},
+		{[]string{"PENNYPOST_PUBLIC_URL=https://api.example.com/"}, "https://api.example.com"},
+		{[]string{"PENNYPOST_TRACK_DOMAIN=Click.example.com", "PENNYPOST_PUBLIC_URL=http://api.example.com"}, "https://click.example.com"},
+	} {
+		c, err := loadConfig(&settings{}, append([]string{hostEnv}, tt.env...), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.trackBase != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.env, c.trackBase, tt.want)
 		}
 	}
 }

@@ -186,6 +186,9 @@ func (p *patient) certificate(stderr io.Writer) {
 		p.note("certificate", healthFail, "expired on "+until, "renew it")
 	case leaf.VerifyHostname(c.hostname) != nil:
 		p.note("certificate", healthFail, "is not for "+c.hostname, "take one for that name, or set hostname")
+	case c.ownTrackHost && leaf.VerifyHostname(c.trackDomain) != nil:
+		p.note("certificate", healthWarn, "is not for "+c.trackDomain+", where tracked links lead",
+			"take one for both names, or let a proxy end TLS for it")
 	case cert.left() < certWarnBefore:
 		p.note("certificate", healthWarn, "expires on "+until, "renew it")
 	case cert.selfSigned:

@@ -108,6 +108,7 @@ func (a *app) run(ctx context.Context) (code int) {
 			{Key: "names", Title: "Names:"},
 			{Key: "data", Title: "Data and secrets:"},
 			{Key: "delivery", Title: "Delivery:"},
+			{Key: "tracking", Title: "Tracking:"},
 			{Key: "operation", Title: "Operation:"},
 		}),
 	)

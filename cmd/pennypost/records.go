@@ -48,6 +48,7 @@ func (p *patient) records() []record {
 		{c.bounceDomain, "MX", "10 " + c.hostname + "."},
 		{c.bounceDomain, "TXT", "v=spf1 a:" + c.hostname + " -all"},
 		{c.spfDomain, "TXT", "v=spf1 a:" + c.hostname + " ~all"},
+		{c.trackDomain, "CNAME", c.hostname + "."},
 	}
 	if b, err := os.ReadFile(filepath.Join(c.dataDir, ownKeyFile)); err == nil {
 		if name, text, ok := strings.Cut(strings.TrimSpace(string(b)), "\n"); ok {
@@ -68,6 +69,9 @@ func (p *patient) dns(ctx context.Context, records []record) {
 	for _, a := range addrs {
 		p.reverse(ctx, a)
 	}
+	if p.conf.ownTrackHost {
+		p.tracking(ctx)
+	}
 	key := false
 	for _, r := range records {
 		switch r.Type {
@@ -81,6 +85,18 @@ func (p *patient) dns(ctx context.Context, records []record) {
 	if !key {
 		p.note("dns", healthWarn, "the record of our own DKIM key is not known yet", "start the service once")
 	}
+}
+
+// tracking checks that the host of tracked links is reached. Where public-url
+// is that host, the record is for customers' CNAMEs alone.
+func (p *patient) tracking(ctx context.Context) {
+	name := p.conf.trackDomain
+	if addrs, err := p.resolver.Addrs(ctx, name); err != nil || len(addrs) == 0 {
+		p.note("dns", healthFail, fmt.Sprintf("%s, where tracked links lead, has no address: %v", name, err),
+			"publish "+record{name, "CNAME", p.conf.hostname + "."}.String())
+		return
+	}
+	p.note("dns", healthOK, name+", where tracked links lead, has an address", "")
 }
 
 func (p *patient) hasMX(ctx context.Context, r record) {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pennypost"
 	"pennypost/internal/account"
 	"pennypost/internal/api"
 	"pennypost/internal/auth"
@@ -28,6 +29,7 @@ import (
 	"pennypost/internal/smtpd"
 	"pennypost/internal/store"
 	"pennypost/internal/submit"
+	"pennypost/internal/track"
 	"pennypost/internal/web"
 )
 
@@ -56,6 +58,8 @@ type service struct {
 	accounts *account.Accounts
 	janitor  *janitor.Janitor
 	api      *api.API
+	signers  []*track.Signer // of tracking: that of the current master key first
+	track    *track.Server
 	smtpd    *smtpd.Server
 
 	smtp                               []smtpd.Listener
@@ -155,6 +159,9 @@ func (s *service) openMail(context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, key := range s.keys.DeriveAll(auth.PurposeTracking) {
+		s.signers = append(s.signers, track.NewSigner(key))
+	}
 	s.deliver, err = deliver.New(deliver.Config{
 		Store: s.store, Keys: s.keys, Verp: verp,
 		Finder: mx.New(mx.FinderConfig{
@@ -164,8 +171,8 @@ func (s *service) openMail(context.Context) error {
 		Hostname: s.conf.hostname, BounceDomain: s.conf.bounceDomain, MXPort: s.conf.mxPort,
 		// What is under way when we stop has its share of the time for that.
 		Queue: queue.Config{Grace: s.conf.stopWithin * 2 / 5, Bytes: s.memory.queue},
-		Large: s.memory.large,
-		Now:   s.now, Log: s.log, Metrics: s.metrics,
+		Large: s.memory.large, Personal: s.personal,
+		Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return err
@@ -173,7 +180,7 @@ func (s *service) openMail(context.Context) error {
 	s.door, err = submit.New(submit.Config{
 		Store: s.store, Queue: s.deliver.Queue(), Check: s.auth.CheckAccept,
 		Hostname: s.conf.hostname, BounceDomain: s.conf.bounceDomain,
-		Disk: s.disk, Work: s.work,
+		Disk: s.disk, Work: s.work, Dress: s.signers[0], TrackBase: s.conf.trackBase,
 		Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
@@ -195,6 +202,17 @@ func (s *service) openMail(context.Context) error {
 		Metrics: s.metrics, Log: s.log, Now: s.now,
 	})
 	return err
+}
+
+// personal makes a recipient's own copy of a content, which may have been made
+// before the master key was replaced.
+func (s *service) personal(content []byte, id pennypost.MessageID, n int) []byte {
+	for _, signer := range s.signers[1:] {
+		if signer.Has(content, id) {
+			return signer.Personal(content, id, n)
+		}
+	}
+	return s.signers[0].Personal(content, id, n)
 }
 
 // newVerp takes the return-path keys of all master keys. The number in an
@@ -254,6 +272,14 @@ func (s *service) sendOwn(ctx context.Context, m account.Mail) error {
 }
 
 func (s *service) openEdges(context.Context) (err error) {
+	s.track, err = track.NewServer(track.ServerConfig{
+		Store: s.store, Signers: s.signers, Private: s.conf.trackingPrivacy, GeoFile: s.conf.geoFile, Trusted: s.conf.trusted,
+		Unavailable: func(err error) bool { return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) },
+		Now:         s.now, Log: s.log, Metrics: s.metrics,
+	})
+	if err != nil {
+		return err
+	}
 	s.api, err = api.New(api.Config{
 		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Discard: s.deliver.Discard,
 		ConsoleURL: s.conf.publicURL, InboundDomain: s.conf.inboundDomain, BounceDomain: s.conf.bounceDomain,
@@ -425,6 +451,7 @@ func (s *service) startWork(st *stage, reload <-chan os.Signal) {
 	st.start("requests", s.api.Run)
 	st.start("deliver", s.deliver.Run)
 	st.start("janitor", s.janitor.Run)
+	st.start("track", s.track.Run)
 	st.start("certificate", func(ctx context.Context) error { return s.cert.run(ctx, reload) })
 }
 
@@ -437,7 +464,7 @@ func (s *service) startEdges(st *stage) {
 		return s.smtpd.Serve(ctx, s.smtp...)
 	})
 	drain := s.conf.stopWithin / 3
-	public := web.NewServer(web.ServerConfig{Handler: s.api.Handler(), Log: s.log, DrainWithin: drain})
+	public := web.NewServer(web.ServerConfig{Handler: s.publicHandler(), Log: s.log, DrainWithin: drain})
 	for _, l := range s.http {
 		st.start("http", func(ctx context.Context) error { return public.Serve(ctx, l, nil) })
 	}
@@ -445,6 +472,18 @@ func (s *service) startEdges(st *stage) {
 		st.start("https", func(ctx context.Context) error { return public.Serve(ctx, l, s.cert.config()) })
 	}
 	s.startOperator(st, s.api.OperatorHandler(), drain)
+}
+
+// publicHandler answers the API, and on whichever host the URLs of tracking.
+func (s *service) publicHandler() http.Handler {
+	api, tracking := s.api.Handler(), s.track.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if track.Owns(r.URL.Path) {
+			tracking.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }
 
 func (s *service) startOperator(st *stage, h http.Handler, drain time.Duration) {

@@ -24,7 +24,7 @@ type settings struct {
 	BounceDomain  value `name:"bounce-domain" group:"names" placeholder:"NAME" def:"(pm.HOSTNAME)" help:"Return-Path domain, and target of customers' return-path CNAME. Needs an MX to us."`
 	SPFDomain     value `name:"spf-domain" group:"names" placeholder:"NAME" def:"(spf.HOSTNAME)" help:"What customers include in their SPF record."`
 	InboundDomain value `name:"inbound-domain" group:"names" placeholder:"NAME" def:"(inbound.HOSTNAME)" help:"Domain of inbound addresses."`
-	TrackDomain   value `name:"track-domain" group:"names" placeholder:"NAME" def:"(track.HOSTNAME)" help:"Target of customers' tracking CNAME."`
+	TrackDomain   value `name:"track-domain" group:"names" placeholder:"NAME" def:"(track.HOSTNAME)" help:"Target of customers' tracking CNAME. When set, tracked links and unsubscribe links begin with https:// and it, else with public-url."`
 	PublicURL     value `name:"public-url" group:"names" placeholder:"URL" def:"(https://HOSTNAME)" help:"Where the API is reached; confirmation links in our mail lead there."`
 
 	DataDir       value `name:"data-dir" group:"data" placeholder:"DIRECTORY" def:"./data" help:"Where the database, the keys and the certificate are."`
@@ -38,6 +38,9 @@ type settings struct {
 	Resolver       value  `name:"resolver" group:"delivery" placeholder:"HOST:PORT,…" def:"(the system's)" help:"DNS servers; when set, every DNS question goes there."`
 	MXPort         value  `name:"mx-port" group:"delivery" placeholder:"PORT" def:"25" help:"Port of recipients' mail servers; other than 25 for tests."`
 	AllowPrivateMX toggle `name:"allow-private-mx" group:"delivery" def:"false" help:"Deliver to loopback and private addresses, for tests and labs."`
+
+	GeoFile         value  `name:"geoip-file" group:"tracking" placeholder:"FILE" def:"" help:"Places of addresses for opens and clicks, in MaxMind's format (GeoLite2-City.mmdb); read into memory, and again when it changes."`
+	TrackingPrivacy toggle `name:"tracking-privacy" group:"tracking" def:"false" help:"Store neither address nor user agent nor place of who opens a message or follows a link."`
 
 	DiskReserve value `name:"disk-reserve" group:"operation" placeholder:"SIZE" def:"(5 % of the disk: 64MiB to 2GiB, at most a quarter)" help:"New mail is refused while the disk of the data directory (SQLite) has less room than this; deliveries go on in it."`
 	MemoryLimit value `name:"memory-limit" group:"operation" placeholder:"SIZE" def:"(GOMEMLIMIT, the control group's, or what the machine has free)" help:"Memory of the process, which is shared out; new mail is refused when the shares are used up."`

@@ -70,7 +70,7 @@ func newWorld(ctx context.Context, dir string, at worldAddrs, fc fakenet.Config,
 		inboundDomain: "inbound." + worldHost, trackDomain: "track." + worldHost,
 		dataDir: dir, masterKeyFile: filepath.Join(dir, "master.key"),
 		resolver: []string{w.net.DNSAddr()}, mxPort: w.net.MXPort(), allowPrivate: true,
-		stopWithin: 15 * time.Second, publicURL: "http://" + at.http,
+		stopWithin: 15 * time.Second, publicURL: "http://" + at.http, trackBase: "http://" + at.http,
 	}
 	for _, a := range conf.smtpListen {
 		if _, port, err := net.SplitHostPort(a); err == nil && port == "2525" {

@@ -21,6 +21,7 @@ const (
 	PurposeReturnPath = "return-path"
 	PurposeConfirm    = "confirm-sender"
 	PurposeOperator   = "operator-token"
+	PurposeTracking   = "tracking"
 )
 
 const (

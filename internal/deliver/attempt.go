@@ -84,7 +84,7 @@ func (d *Deliverer) attempt(ctx context.Context, l *line, w *queue.Worker, k *le
 	}
 	d.plan(ctx, k, &r)
 	r.record(k, &t, began, d.c.Now())
-	if p.fields != nil && (r.outcome == pennypost.OutcomeDeferred || k.loaded && k.m.Recipients > 1) {
+	if p.fields != nil && !k.m.Personal && (r.outcome == pennypost.OutcomeDeferred || k.loaded && k.m.Recipients > 1) {
 		r.fields = k.shared.unkept(p.fields)
 	}
 	l.noteLater(ctx, w, k, &r)

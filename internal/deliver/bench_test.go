@@ -23,6 +23,7 @@ import (
 	"pennypost/internal/mx"
 	"pennypost/internal/queue"
 	"pennypost/internal/store"
+	"pennypost/internal/track"
 )
 
 // BenchmarkPipeline measures a message from its acceptance (without the edges)
@@ -31,24 +32,27 @@ import (
 // of the figures.
 func BenchmarkPipeline(b *testing.B) {
 	for _, c := range []struct {
-		name    string
-		unsaved bool // free in the store: claimed and loaded
-		domains int
+		name     string
+		unsaved  bool // free in the store: claimed and loaded
+		domains  int
+		personal bool
 	}{
-		{"fresh", false, 1},
-		{"fresh_100_domains", false, 100},
-		{"surplus", true, 1},
+		{"fresh", false, 1, false},
+		{"fresh_100_domains", false, 100, false},
+		{"surplus", true, 1, false},
+		{"personal", false, 1, true},
 	} {
-		b.Run(c.name, func(b *testing.B) { benchPipeline(b, c.unsaved, c.domains) })
+		b.Run(c.name, func(b *testing.B) { benchPipeline(b, c.unsaved, c.domains, c.personal) })
 	}
 }
 
 // inFlight bounds what was accepted and not delivered.
 const inFlight = 1000
 
-func benchPipeline(b *testing.B, unsaved bool, domains int) {
+func benchPipeline(b *testing.B, unsaved bool, domains int, personal bool) {
 	b.Helper()
 	p := newBenchmark(b, domains)
+	p.personal = personal
 	body := benchContent()
 	slots := make(chan struct{}, inFlight)
 	p.sink.took = func() { <-slots }
@@ -82,6 +86,8 @@ type benchmark struct {
 	d    *Deliverer
 	sink *sink
 	n    atomic.Int64
+	// personal messages have the ten links of benchContent made anew.
+	personal bool
 }
 
 func (p *benchmark) accept(b *testing.B, body []byte, unsaved bool, domains int) {
@@ -94,6 +100,9 @@ func (p *benchmark) accept(b *testing.B, body []byte, unsaved bool, domains int)
 	}
 	if _, err := rand.Read(m.ID[:]); err != nil {
 		b.Error(err)
+	}
+	if p.personal {
+		m.Personal, body = true, bytes.ReplaceAll(body, []byte(bookedToken), []byte(benchSigner().Token(m.ID, track.Copy)))
 	}
 	to := pennypost.Address(fmt.Sprintf("ann%d@d%d.test", n, n%int64(domains)))
 	recips := []pennypost.Recipient{{MessageID: m.ID, Address: to, State: pennypost.Queued, ChangedAt: m.ReceivedAt}}
@@ -125,10 +134,18 @@ func (p *benchmark) accept(b *testing.B, body []byte, unsaved bool, domains int)
 	place.Offer(queue.Task{Job: job, Payload: NewFresh(m, body, recips)[0], Bytes: len(body)})
 }
 
+// bookedToken keeps the place of a token in benchContent.
+const bookedToken = "0123456789abcdefghijklmn"
+
+func benchSigner() *track.Signer { return track.NewSigner([]byte("key")) }
+
 func benchContent() []byte {
 	var m bytes.Buffer
 	m.WriteString("From: Shop <news@shop.test>\r\nTo: ann@d0.test\r\nSubject: Your receipt\r\nMessage-ID: <1@mail.test>\r\n" +
 		"Date: Sat, 01 Jan 2000 00:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n")
+	for range 10 {
+		m.WriteString("https://track.test/c/h1/0123456789abcdefghijkl/0123456789abcdef/" + bookedToken + "/x\r\n")
+	}
 	for m.Len() < 4096 {
 		m.WriteString("Thank you for your order. It will be with you in no time at all.\r\n")
 	}
@@ -188,7 +205,7 @@ func newBenchmark(b *testing.B, domains int) *benchmark {
 	}
 	p.d, err = New(Config{
 		Store: st, Finder: mx.New(mx.FinderConfig{Resolver: resolver, AllowPrivate: true}), Keys: keys, Verp: verp,
-		Hostname: "mail.test", BounceDomain: "pm.mail.test", MXPort: p.sink.port,
+		Hostname: "mail.test", BounceDomain: "pm.mail.test", MXPort: p.sink.port, Personal: benchSigner().Personal,
 	})
 	if err != nil {
 		b.Fatal(err)

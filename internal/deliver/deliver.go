@@ -35,6 +35,9 @@ type Config struct {
 	Hostname     string
 	BounceDomain string // of Return-Path addresses, and of the instance's own keys
 	MXPort       int    // 0: 25
+	// Personal makes a recipient's own copy of the content of a message that is
+	// Personal; it leaves the content as it is. Nil: all get the stored one.
+	Personal func(content []byte, id pennypost.MessageID, n int) []byte
 	// Dialer replaces the system's, in tests.
 	Dialer   func(ctx context.Context, network, addr string) (net.Conn, error)
 	TLS      *tls.Config // what opportunistic TLS starts from

@@ -33,6 +33,10 @@
 // keys are still those that the domain signs with. A domain
 // without a key is signed for by the instance's own.
 //
+// A personal message has a token in its content that is another for each
+// recipient, so that each gets a copy with a signature of its own. Both are made
+// for each attempt and not kept; they are the same ones each time.
+//
 // # Who is at fault
 //
 // Replies decide (bounce.Classify), and only a reply or the DNS may end a

@@ -17,7 +17,7 @@ type letter struct {
 	job     pennypost.Job
 	m       *pennypost.Message
 	rcpt    pennypost.Recipient
-	content []byte
+	content []byte // that of a personal message is the recipient's own once it is signed
 	shared  *Shared
 	loaded  bool  // from the store
 	large   int64 // octets taken from Deliverer.large
@@ -113,7 +113,7 @@ func (k *letter) read(ctx context.Context, tx *store.Tx) (fields []byte, err err
 	if err != nil {
 		return nil, err
 	}
-	if k.job.Attempt == 0 && k.m.Recipients == 1 {
+	if k.m.Personal || k.job.Attempt == 0 && k.m.Recipients == 1 {
 		return nil, nil
 	}
 	fields, err = tx.Signature(ctx, id)

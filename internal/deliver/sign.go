@@ -17,6 +17,9 @@ func (d *Deliverer) signature(ctx context.Context, k *letter) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.m.Personal {
+		return d.signOwn(ctx, k, keys)
+	}
 	s := k.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,6 +36,26 @@ func (d *Deliverer) signature(ctx context.Context, k *letter) ([]byte, error) {
 	}
 	d.met.signatures.Add(len(keys))
 	s.fields, s.kept = fields, false
+	return fields, nil
+}
+
+// signOwn makes a recipient's own copy of a personal message, and signs it. It is
+// made no sooner than it can be signed: of all the letters that wait, only those
+// that were signed hold a copy. It is not kept for further attempts, which make
+// the same one again.
+func (d *Deliverer) signOwn(ctx context.Context, k *letter, keys []*dkim.Key) ([]byte, error) {
+	if err := d.signing.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer d.signing.leave()
+	if d.c.Personal != nil {
+		k.content = d.c.Personal(k.content, k.rcpt.MessageID, k.rcpt.N)
+	}
+	fields, err := d.signer.Sign(k.content, keys...)
+	if err != nil {
+		return nil, err
+	}
+	d.met.signatures.Add(len(keys))
 	return fields, nil
 }
 

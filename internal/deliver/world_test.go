@@ -335,7 +335,9 @@ type draft struct {
 	noDomain  bool // no signing domain
 	unplaced  bool // stored free, as when there is no room
 	content   string
-	received  time.Time
+	// personal makes the content of a personal message.
+	personal func(id pennypost.MessageID) string
+	received time.Time
 }
 
 const content = "From: Shop <news@shop.test>\r\nTo: ann@a.test\r\nSubject: Your receipt\r\n" +
@@ -346,6 +348,10 @@ const content = "From: Shop <news@shop.test>\r\nTo: ann@a.test\r\nSubject: Your 
 func (x *world) accept(f draft) *pennypost.Message {
 	x.t.Helper()
 	m, recips := x.message(f)
+	if f.personal != nil {
+		f.content = f.personal(m.ID)
+		m.Personal, m.Size = true, int64(len(f.content))
+	}
 	q := x.d.Queue()
 	jobs := make([]pennypost.Job, len(recips))
 	places := make([]*queue.Place, len(recips))

@@ -79,6 +79,9 @@ type Message struct {
 	// Boundary makes boundaries differ between messages, so that one inside another
 	// needs no second look. Letters and digits count, 40 at most. Empty works.
 	Boundary string
+	// Whole is a run of letters, digits, "-" and "_" that is found again in what was
+	// written: no line of a text is broken within it. Up to 70 octets; empty is none.
+	Whole string
 }
 
 // ErrNot7Bit says that a signed or encrypted part cannot be sent without changing
@@ -102,6 +105,7 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 		root = &Part{Type: "text/plain"}
 	}
 	w := newWriter(m.Boundary, root)
+	w.whole = []byte(m.Whole)
 	w.out = grow(dst, w.estimate(m))
 	for _, f := range m.Header {
 		if err := f.Check(); err != nil {

@@ -9,10 +9,11 @@ import (
 
 // writer appends one message.
 type writer struct {
-	out  []byte
-	tag  string   // follows the number of a boundary
-	next int      // number of the next boundary
-	raws [][]byte // what is copied, and must not hold a boundary
+	out   []byte
+	tag   string   // follows the number of a boundary
+	next  int      // number of the next boundary
+	raws  [][]byte // what is copied, and must not hold a boundary
+	whole []byte   // is not broken within a text; empty: no such thing
 }
 
 const maxTag = 40
@@ -142,7 +143,7 @@ func (w *writer) leaf(p *Part) {
 		w.out = append(w.out, p.Content...)
 	case isText:
 		w.out = append(w.out, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...)
-		w.out = appendQP(w.out, p.Content)
+		w.out = appendQP(w.out, p.Content, w.whole)
 	default:
 		w.out = append(w.out, "Content-Transfer-Encoding: base64\r\n\r\n"...)
 		w.out = appendBase64(w.out, p.Content)
@@ -273,17 +274,18 @@ func appendBase64(dst, b []byte) []byte {
 
 // appendQP appends text in quoted-printable (RFC 2045 §6.7). LF and CRLF are line ends;
 // a lone CR is data. "From " at the start of a line is hidden from mbox programs.
-func appendQP(dst, text []byte) []byte {
+// What is whole stays on one line.
+func appendQP(dst, text, whole []byte) []byte {
 	for len(text) > 0 {
 		n := bytes.IndexByte(text, '\n')
 		if n < 0 {
-			return appendQPLine(dst, text)
+			return appendQPLine(dst, text, whole)
 		}
 		line := text[:n]
 		if n > 0 && line[n-1] == '\r' {
 			line = line[:n-1]
 		}
-		dst = append(appendQPLine(dst, line), "\r\n"...)
+		dst = append(appendQPLine(dst, line, whole), "\r\n"...)
 		text = text[n+1:]
 	}
 	return dst
@@ -291,42 +293,74 @@ func appendQP(dst, text []byte) []byte {
 
 const maxQPLine = 76
 
-func appendQPLine(dst, line []byte) []byte {
+func appendQPLine(dst, line, whole []byte) []byte {
 	if len(line) <= maxQPLine && isQPSafe(line) {
 		return append(dst, line...)
 	}
+	end := len(line) // of what may stand for itself
+	if c := line[end-1]; c == ' ' || c == '\t' {
+		end--
+	}
 	col := 0
-	for i, c := range line {
-		width := 1
-		plain := c >= ' ' && c <= '~' && c != '=' || c == '\t'
-		switch {
-		case !plain,
-			i == len(line)-1 && (c == ' ' || c == '\t'),
-			i == 0 && bytes.HasPrefix(line, []byte("From ")):
-			width = 3
+	for i := 0; i < len(line); {
+		n := 0
+		if i > 0 || !bytes.HasPrefix(line, []byte("From ")) {
+			n = plainRun(line[i:end])
 		}
 		// The last column is for the soft line break, unless the line ends here.
-		if room := maxQPLine - col - width; room < 0 || room == 0 && i < len(line)-1 {
-			dst = append(dst, "=\r\n"...)
+		room := maxQPLine - 1 - col
+		switch {
+		case n == 0:
+			if room < 2 || room == 2 && i < len(line)-1 {
+				dst = append(dst, "=\r\n"...)
+				col = 0
+			}
+			dst = append(dst, '=', hexDigits[line[i]>>4], hexDigits[line[i]&15])
+			col += 3
+			i++
+		case n <= room || n == room+1 && i+n == len(line):
+			dst = append(dst, line[i:i+n]...)
+			col += n
+			i += n
+		default:
+			n = room - within(line, i+room, whole)
+			dst = append(append(dst, line[i:i+n]...), "=\r\n"...)
 			col = 0
+			i += n
 		}
-		if width == 1 {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '=', hexDigits[c>>4], hexDigits[c&15])
-		}
-		col += width
 	}
 	return dst
 }
 
-func isQPSafe(line []byte) bool {
-	for _, c := range line {
+// plainRun is how many octets at the start of b stand for themselves.
+func plainRun(b []byte) int {
+	for i, c := range b {
 		if (c < ' ' && c != '\t') || c > '~' || c == '=' {
-			return false
+			return i
 		}
 	}
+	return len(b)
+}
+
+// within is how many octets before line[i] belong to something whole that goes on
+// there.
+func within(line []byte, i int, whole []byte) int {
+	if len(whole) == 0 {
+		return 0
+	}
+	from := max(i-len(whole)+1, 0)
+	n := bytes.Index(line[from:min(i+len(whole)-1, len(line))], whole)
+	if n < 0 {
+		return 0
+	}
+	return i - from - n
+}
+
+func isQPSafe(line []byte) bool {
 	n := len(line)
+	if plainRun(line) < n {
+		return false
+	}
 	return n == 0 || line[n-1] != ' ' && line[n-1] != '\t' && !bytes.HasPrefix(line, []byte("From "))
 }
 

@@ -31,6 +31,16 @@ func Record(ctx context.Context, tx *store.Tx, e *pennypost.Event) error {
 // Accepted counts n recipients of a message that was accepted.
 func Accepted(ctx context.Context, tx *store.Tx, m *pennypost.Message, n int) error {
 	c := store.StatCount{Server: m.ServerID, Stream: m.Stream, Tag: m.Tag, Sent: int64(n)}
+	links := m.TrackLinks != "" && m.TrackLinks != pennypost.TrackNone
+	if m.TrackOpens {
+		c.TrackedOpens = int64(n)
+	}
+	if links {
+		c.TrackedLinks = int64(n)
+	}
+	if m.TrackOpens || links {
+		c.Tracked = int64(n)
+	}
 	if err := tx.CountStats(ctx, c); err != nil {
 		return fmt.Errorf("count accepted: %w", err)
 	}

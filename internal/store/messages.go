@@ -50,6 +50,7 @@ const (
 	flagSandbox
 	flagTrackOpens
 	flagSMTPUTF8
+	flagPersonal
 )
 
 // messageRow is a message as its columns hold it.
@@ -84,7 +85,8 @@ func (tx *Tx) addEnvelope(ctx context.Context, given *pennypost.Message) error {
 	r := messageRow{
 		m: m, id: m.ID[:], received: timeToDB(m.ReceivedAt), deliverBy: timeToDB(m.DeliverBy), sendAt: timeToDB(m.SendAt),
 		flags: flag(m.Broadcast)*flagBroadcast | flag(m.Sandbox)*flagSandbox |
-			flag(m.TrackOpens)*flagTrackOpens | flag(m.NeedsSMTPUTF8)*flagSMTPUTF8,
+			flag(m.TrackOpens)*flagTrackOpens | flag(m.NeedsSMTPUTF8)*flagSMTPUTF8 |
+			flag(m.Personal)*flagPersonal,
 		fromKey: m.From.Address.Key(), to: mailboxText(m.To), cc: mailboxText(m.Cc), bcc: mailboxText(m.Bcc),
 		replyTo: mailboxText(m.ReplyTo), metadata: mapText(m.Metadata), attachments: namesText(m.Attachments),
 	}
@@ -120,6 +122,7 @@ func (r *messageRow) fill() (err error) {
 	m.SendAt = timeFromDB(r.sendAt)
 	m.Broadcast, m.Sandbox = r.flags&flagBroadcast != 0, r.flags&flagSandbox != 0
 	m.TrackOpens, m.NeedsSMTPUTF8 = r.flags&flagTrackOpens != 0, r.flags&flagSMTPUTF8 != 0
+	m.Personal = r.flags&flagPersonal != 0
 	for _, list := range []struct {
 		text string
 		into *[]pennypost.Mailbox

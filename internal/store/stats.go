@@ -19,6 +19,36 @@ type StatCount struct {
 	Deferred   int64 // attempts that failed for now
 	Bounced    int64 // without SMTPErrors
 	SMTPErrors int64 // SMTPApiError
+
+	Tracked      int64 // recipients of mail with open or link tracking
+	TrackedOpens int64 // of these, with open tracking
+	TrackedLinks int64 // and with link tracking
+	LinksSent    int64 // tracked links in their copies
+	Opens        int64 // all opens
+	UniqueOpens  int64 // first opens
+	Clicks       int64 // all clicks
+	UniqueClicks int64 // first clicks of a recipient on a link
+
+	MachineOpens, MachineClicks int64 // not in the figures above
+}
+
+// add sums up two counts of the same hour.
+func (c *StatCount) add(o *StatCount) {
+	c.Sent += o.Sent
+	c.Delivered += o.Delivered
+	c.Deferred += o.Deferred
+	c.Bounced += o.Bounced
+	c.SMTPErrors += o.SMTPErrors
+	c.Tracked += o.Tracked
+	c.TrackedOpens += o.TrackedOpens
+	c.TrackedLinks += o.TrackedLinks
+	c.LinksSent += o.LinksSent
+	c.Opens += o.Opens
+	c.UniqueOpens += o.UniqueOpens
+	c.Clicks += o.Clicks
+	c.UniqueClicks += o.UniqueClicks
+	c.MachineOpens += o.MachineOpens
+	c.MachineClicks += o.MachineClicks
 }
 
 // StatHour is what was counted in one hour (UTC).
@@ -86,11 +116,7 @@ func (c *counter) add(list []StatHour) {
 			c.sums[k] = &copied
 			continue
 		}
-		sum.Sent += h.Sent
-		sum.Delivered += h.Delivered
-		sum.Deferred += h.Deferred
-		sum.Bounced += h.Bounced
-		sum.SMTPErrors += h.SMTPErrors
+		sum.add(&h.StatCount)
 	}
 }
 
@@ -107,11 +133,23 @@ func (c *counter) forget() { clear(c.sums) }
 
 func (tx *Tx) addStats(ctx context.Context, h *StatHour) error {
 	_, err := tx.exec(ctx, `INSERT INTO stats_hourly (server_id, stream, hour, tag, slot, sent, delivered, deferred, bounced,
-			smtp_errors) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			smtp_errors, tracked, tracked_opens, tracked_links, links_sent, opens, unique_opens, clicks, unique_clicks,
+			machine_opens, machine_clicks)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (server_id, stream, hour, tag, slot) DO UPDATE SET sent = stats_hourly.sent + excluded.sent,
 			delivered = stats_hourly.delivered + excluded.delivered, deferred = stats_hourly.deferred + excluded.deferred,
-			bounced = stats_hourly.bounced + excluded.bounced, smtp_errors = stats_hourly.smtp_errors + excluded.smtp_errors`,
-		int64(h.Server), string(h.Stream), timeToDB(h.Hour), h.Tag, tx.usageSlot(), h.Sent, h.Delivered, h.Deferred, h.Bounced, h.SMTPErrors)
+			bounced = stats_hourly.bounced + excluded.bounced, smtp_errors = stats_hourly.smtp_errors + excluded.smtp_errors,
+			tracked = stats_hourly.tracked + excluded.tracked,
+			tracked_opens = stats_hourly.tracked_opens + excluded.tracked_opens,
+			tracked_links = stats_hourly.tracked_links + excluded.tracked_links,
+			links_sent = stats_hourly.links_sent + excluded.links_sent, opens = stats_hourly.opens + excluded.opens,
+			unique_opens = stats_hourly.unique_opens + excluded.unique_opens, clicks = stats_hourly.clicks + excluded.clicks,
+			unique_clicks = stats_hourly.unique_clicks + excluded.unique_clicks,
+			machine_opens = stats_hourly.machine_opens + excluded.machine_opens,
+			machine_clicks = stats_hourly.machine_clicks + excluded.machine_clicks`,
+		int64(h.Server), string(h.Stream), timeToDB(h.Hour), h.Tag, tx.usageSlot(), h.Sent, h.Delivered, h.Deferred, h.Bounced,
+		h.SMTPErrors, h.Tracked, h.TrackedOpens, h.TrackedLinks, h.LinksSent, h.Opens, h.UniqueOpens, h.Clicks, h.UniqueClicks,
+		h.MachineOpens, h.MachineClicks)
 	if err != nil {
 		return fmt.Errorf("count statistics: %w", err)
 	}
@@ -132,9 +170,14 @@ func (tx *Tx) StatsHours(ctx context.Context, server pennypost.ServerID, stream 
 	}
 	list, err := collect(tx, ctx, func(row scanner) (*StatHour, error) {
 		h := &StatHour{StatCount: StatCount{Server: server}}
-		return h, row.Scan(intoTime(&h.Hour), &h.Stream, &h.Tag, &h.Sent, &h.Delivered, &h.Deferred, &h.Bounced, &h.SMTPErrors)
+		return h, row.Scan(intoTime(&h.Hour), &h.Stream, &h.Tag, &h.Sent, &h.Delivered, &h.Deferred, &h.Bounced, &h.SMTPErrors,
+			&h.Tracked, &h.TrackedOpens, &h.TrackedLinks, &h.LinksSent, &h.Opens, &h.UniqueOpens, &h.Clicks, &h.UniqueClicks,
+			&h.MachineOpens, &h.MachineClicks)
 	}, `SELECT hour, stream, tag, CAST(SUM(sent) AS BIGINT), CAST(SUM(delivered) AS BIGINT), CAST(SUM(deferred) AS BIGINT),
-			CAST(SUM(bounced) AS BIGINT), CAST(SUM(smtp_errors) AS BIGINT)
+			CAST(SUM(bounced) AS BIGINT), CAST(SUM(smtp_errors) AS BIGINT), CAST(SUM(tracked) AS BIGINT),
+			CAST(SUM(tracked_opens) AS BIGINT), CAST(SUM(tracked_links) AS BIGINT), CAST(SUM(links_sent) AS BIGINT),
+			CAST(SUM(opens) AS BIGINT), CAST(SUM(unique_opens) AS BIGINT), CAST(SUM(clicks) AS BIGINT),
+			CAST(SUM(unique_clicks) AS BIGINT), CAST(SUM(machine_opens) AS BIGINT), CAST(SUM(machine_clicks) AS BIGINT)
 		FROM stats_hourly`+where+` GROUP BY hour, stream, tag ORDER BY hour, stream, tag`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read statistics: %w", err)

@@ -48,7 +48,7 @@ func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, list []*Subm
 // acceptStep stores as many messages as fit into one transaction and tells how
 // many it saw to.
 func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submission, results []Result) int {
-	taken, err := d.letIn(ctx, stepSize(list))
+	room, err := d.letIn(ctx, stepSize(list))
 	if err != nil {
 		for i := range list {
 			if results[i].Accepted = acceptedBefore(c, list[i]); results[i].Accepted == nil {
@@ -57,20 +57,15 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 		}
 		return len(list)
 	}
-	defer d.conf.Work.Give(taken)
+	defer room.close()
 	entries := make([]*entry, 0, min(len(list), stepMessages))
 	at := make([]int, 0, cap(entries)) // their places in results
-	defer func() {
-		for _, e := range entries {
-			d.conf.Work.Give(e.extra)
-		}
-	}()
 	n, size := 0, 0
 	for ; n < len(list) && len(entries) < stepMessages && size < stepBytes; n++ {
 		if results[n].Accepted = acceptedBefore(c, list[n]); results[n].Accepted != nil {
 			continue
 		}
-		e, err := d.enter(ctx, c, list[n])
+		e, err := d.enter(ctx, c, list[n], room)
 		switch {
 		case err != nil:
 			results[n].Err = d.streamFirst(ctx, c, list[n], err)
@@ -84,18 +79,41 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 	if len(entries) == 0 {
 		return n
 	}
-	err = d.storeAll(ctx, c, entries)
+	d.storeAll(ctx, c, entries, room)
 	for i, e := range entries {
-		switch {
-		case err != nil:
-			results[at[i]].Err = err
-		case e.err != nil:
+		if e.err != nil {
 			results[at[i]].Err = e.err
-		default:
-			results[at[i]].Accepted = e.result()
+			continue
 		}
+		results[at[i]].Accepted = e.result()
 	}
 	return n
+}
+
+// storeAll stores messages together; why one was not is in err of its entry.
+// Those that are to be rendered again come in a transaction after that of the
+// others.
+func (d *Door) storeAll(ctx context.Context, c pennypost.Caller, list []*entry, room *share) {
+	for try := 1; ; try++ {
+		if err := d.storeThese(ctx, c, list); err != nil {
+			for _, e := range list {
+				e.err = err
+			}
+			return
+		}
+		var again []*entry
+		for _, e := range list {
+			if !errors.Is(e.err, errStale) || try == maxStale {
+				continue
+			}
+			if e.err = d.redo(ctx, c, e, room); e.err == nil {
+				again = append(again, e)
+			}
+		}
+		if list = again; len(list) == 0 {
+			return
+		}
+	}
 }
 
 // stepSize is about how much the next step of a batch takes.
@@ -107,9 +125,10 @@ func stepSize(list []*Submission) int64 {
 	return size
 }
 
-// storeAll stores the messages that are not refused in one transaction; a
-// refusal is in err of its entry. The error is one that concerns them all.
-func (d *Door) storeAll(ctx context.Context, c pennypost.Caller, list []*entry) error {
+// storeThese stores the messages that are not refused in one transaction; a
+// refusal, or errStale, is in err of its entry. The error is one that concerns
+// them all.
+func (d *Door) storeThese(ctx context.Context, c pennypost.Caller, list []*entry) error {
 	defer func() {
 		for _, e := range list {
 			e.release()
@@ -123,7 +142,7 @@ func (d *Door) storeAll(ctx context.Context, c pennypost.Caller, list []*entry) 
 		for _, e := range list {
 			err := in.take(ctx, e)
 			var refusal *pennypost.Error
-			if err != nil && !errors.As(err, &refusal) {
+			if err != nil && !errors.As(err, &refusal) && !errors.Is(err, errStale) {
 				return err
 			}
 			e.err = err

@@ -9,6 +9,8 @@ import (
 
 	"pennypost"
 	"pennypost/internal/eml"
+	"pennypost/internal/store"
+	"pennypost/internal/track"
 )
 
 // sample is about 4 KiB of text and HTML, as an application sends it.
@@ -23,9 +25,21 @@ func sample() (text, html string) {
 	return t.String(), h.String()
 }
 
+// linkedSample is sample with ten links in each body.
+func linkedSample() (text, html string) {
+	text, html = sample()
+	for i := range 10 {
+		u := fmt.Sprintf("https://bluekettle.example/orders/%d?utm_source=mail", i)
+		text = strings.Replace(text, "one kettle, blue", u, 1)
+		html = strings.Replace(html, "one kettle, blue", `<a href="`+u+`">one kettle</a>`, 1)
+	}
+	return text, html
+}
+
 // rawSample is the same as SMTP brings it.
-func rawSample() []byte {
-	text, html := sample()
+func rawSample() []byte { return rawOf(sample()) }
+
+func rawOf(text, html string) []byte {
 	m := eml.Message{
 		Header: []eml.Field{
 			{Name: "Date", Value: "Sat, 04 Jul 2026 11:05:57 +0200"},
@@ -49,13 +63,25 @@ func benchDoor() *Door {
 	return &Door{conf: Config{
 		Hostname: "mail.penny.example", BounceDomain: "pm.mail.penny.example", MessageIDDomain: "mail.penny.example",
 		Complaints: "abuse@pm.mail.penny.example", Now: time.Now, Rand: bytes.NewReader(bytes.Repeat([]byte{7}, 1<<26)),
+		Dress: track.NewSigner([]byte("key")), TrackBase: trackBase,
 	}}
 }
 
 // BenchmarkRender is an HTTP submission from its fields to its rendered form.
-func BenchmarkRender(b *testing.B) {
+func BenchmarkRender(b *testing.B) { benchRender(b, false) }
+
+// BenchmarkRenderTracked is the same with a pixel, ten tracked links in each body
+// and unsubscribe links.
+func BenchmarkRenderTracked(b *testing.B) { benchRender(b, true) }
+
+func benchRender(b *testing.B, tracked bool) {
+	b.Helper()
 	d := benchDoor()
 	text, html := sample()
+	if tracked {
+		text, html = linkedSample()
+		d.seen.put(wearer{1, pennypost.StreamOutbound, "bluekettle.example"}, settings{opens: true, links: pennypost.TrackHTMLAndText, unsubscribe: true})
+	}
 	s := &Submission{
 		From: "Blue Kettle <orders@bluekettle.example>", To: `"Doe, Jane" <jane@example.com>`, Subject: "Order 7781 is on its way",
 		TextBody: text, HTMLBody: html, Tag: "order-shipped", Metadata: []Pair{{"order", "7781"}},
@@ -65,7 +91,7 @@ func BenchmarkRender(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text) + len(html)))
 	for b.Loop() {
-		if _, err := d.enter(b.Context(), c, s); err != nil {
+		if _, err := d.enter(b.Context(), c, s, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -81,6 +107,9 @@ func BenchmarkParse(b *testing.B) {
 	for b.Loop() {
 		dr, err := d.draftRaw(c, r)
 		if err == nil {
+			err = d.dress(b.Context(), dr, d.expected(dr), nil)
+		}
+		if err == nil {
 			err = d.render(dr)
 		}
 		if err != nil {
@@ -91,11 +120,22 @@ func BenchmarkParse(b *testing.B) {
 
 // BenchmarkAcceptRaw is the whole way of a message from SMTP to stable storage,
 // for twenty sessions at once.
-func BenchmarkAcceptRaw(b *testing.B) {
-	f := setup(b)
+func BenchmarkAcceptRaw(b *testing.B) { benchAcceptRaw(b, rawSample(), false) }
+
+// BenchmarkAcceptRawTracked is the same with a pixel and ten tracked links in each
+// body.
+func BenchmarkAcceptRawTracked(b *testing.B) { benchAcceptRaw(b, rawOf(linkedSample()), true) }
+
+func benchAcceptRaw(b *testing.B, data []byte, tracked bool) {
+	b.Helper()
+	f := dressing(b)
 	f.door.conf.Queue = nil
-	r := &Raw{Data: rawSample(), Recipients: []eml.Mailbox{{Local: "jane", Domain: "example.com"}}, TLS: true}
-	r.Data = bytes.Replace(r.Data, []byte("bluekettle.example"), []byte("acme.example"), 1)
+	if tracked {
+		f.server.TrackOpens, f.server.TrackLinks = true, pennypost.TrackHTMLAndText
+		f.update(b, func(tx *store.Tx) error { return tx.SetServer(b.Context(), &f.server) })
+	}
+	r := &Raw{Data: data, Recipients: []eml.Mailbox{{Local: "jane", Domain: "example.com"}}, TLS: true}
+	r.Data = bytes.Replace(r.Data, []byte("@bluekettle.example"), []byte("@acme.example"), 1)
 	b.SetParallelism(10)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -162,7 +202,7 @@ func BenchmarkTemplate(b *testing.B) {
 	s := templated(&Template{ID: tpl.ID, Model: []byte(`{"order": 7781, "lines": [` + lines + `]}`)})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.door.enter(b.Context(), f.api, s); err != nil {
+		if _, err := f.door.enter(b.Context(), f.api, s, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -154,24 +154,23 @@ const bulkBytes = 512 << 10
 // from it. An error says that nothing was written, or, with store.ErrUnknown, that
 // nobody knows.
 func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submission) error {
-	taken, err := d.letIn(ctx, stepSize(list[:1]))
+	room, err := d.letIn(ctx, stepSize(list[:1]))
 	if err != nil {
 		return err
 	}
-	defer d.conf.Work.Give(taken)
+	defer room.close()
 	c := pennypost.Caller{Kind: pennypost.CallerAPI, AccountID: step.AccountID, ServerID: step.ServerID}
 	entries := make([]*entry, 0, len(list)) // nil: refused before
 	defer func() {
 		for _, e := range entries {
 			if e != nil {
 				e.release()
-				d.conf.Work.Give(e.extra)
 			}
 		}
 	}()
 	results := make([]Result, 0, len(list))
 	for size := 0; len(entries) < len(list) && size < bulkBytes; {
-		e, err := d.enter(ctx, c, list[len(entries)])
+		e, err := d.enter(ctx, c, list[len(entries)], room)
 		var refusal *pennypost.Error
 		if err != nil && !errors.As(err, &refusal) {
 			return err
@@ -181,7 +180,19 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 			size += len(e.content)
 		}
 	}
-	return d.storeStep(ctx, c, step, entries, results)
+	err = d.storeStep(ctx, c, step, entries, results)
+	for try := 1; errors.Is(err, errStale) && try < maxStale; try++ {
+		for _, e := range entries {
+			if e == nil || !errors.Is(e.err, errStale) {
+				continue
+			}
+			if err := d.redo(ctx, c, e, room); err != nil {
+				return err
+			}
+		}
+		err = d.storeStep(ctx, c, step, entries, results)
+	}
+	return err
 }
 
 // storeStep is the transaction of a step. It waits for others to share its sync:
@@ -198,18 +209,25 @@ func (d *Door) storeStep(ctx context.Context, c pennypost.Caller, step *BulkStep
 		if err := in.begin(ctx); err != nil {
 			return err
 		}
+		var stale error
 		for i, e := range entries {
 			if e == nil {
 				continue
 			}
 			err := in.take(ctx, e)
 			var refusal *pennypost.Error
-			if err != nil && !errors.As(err, &refusal) {
+			switch {
+			case errors.Is(err, errStale):
+				stale = err
+			case err != nil && !errors.As(err, &refusal):
 				return err
 			}
 			if e.err, results[i] = err, (Result{Err: err}); err == nil {
 				results[i].Accepted = e.result()
 			}
+		}
+		if stale != nil {
+			return stale // of none is anything written: all of them come again
 		}
 		return step.End(ctx, tx, results)
 	})

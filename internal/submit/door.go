@@ -18,6 +18,7 @@ import (
 	"pennypost/internal/queue"
 	"pennypost/internal/shed"
 	"pennypost/internal/store"
+	"pennypost/internal/track"
 )
 
 // Config is what a Door works with. Store, Check, Hostname and BounceDomain
@@ -46,6 +47,12 @@ type Config struct {
 	// each workFactor times its size; the others wait. Nil has no end.
 	Work *shed.Memory
 
+	// Dress makes pixels, tracked links and unsubscribe links. Nil: there are none.
+	Dress *track.Signer
+	// TrackBase is what their URLs begin with where the customer has no domain for
+	// them: "https://track.example.com". It goes with Dress.
+	TrackBase string
+
 	Now     func() time.Time
 	Rand    io.Reader // of message ids; used by many goroutines at once
 	Log     *slog.Logger
@@ -61,6 +68,7 @@ type Door struct {
 	turned   *metrics.Counter
 	opening  opening
 	names    deliver.TestNames
+	seen     seen
 
 	templates *templateCache
 }
@@ -86,6 +94,9 @@ func New(c Config) (*Door, error) {
 		if !isWord(value) {
 			return nil, fmt.Errorf("submit: %s %q cannot stand in a header", name, value)
 		}
+	}
+	if (c.Dress == nil) != (c.TrackBase == "") {
+		return nil, errors.New("submit: Dress and TrackBase go together")
 	}
 	if c.MaxWait <= 0 {
 		c.MaxWait = 5 * time.Second
@@ -124,24 +135,21 @@ func (d *Door) Accept(ctx context.Context, c pennypost.Caller, s *Submission) (*
 	if before := acceptedBefore(c, s); before != nil {
 		return before, nil
 	}
-	taken, err := d.letIn(ctx, s.size())
+	room, err := d.letIn(ctx, s.size())
 	if err != nil {
 		return nil, err
 	}
-	defer d.conf.Work.Give(taken)
+	defer room.close()
 	coming := d.conf.Store.Expect()
-	e, err := d.enter(ctx, c, s)
+	e, err := d.enter(ctx, c, s, room)
 	d.conf.Store.Met(&coming)
-	if e != nil {
-		defer d.conf.Work.Give(e.extra)
-	}
 	switch {
 	case err != nil:
 		err = d.streamFirst(ctx, c, s, err)
 	case c.Kind == pennypost.CallerTest:
 		return e.testAccepted(), nil
 	default:
-		err = d.store(ctx, c, e)
+		err = d.store(ctx, c, e, room)
 	}
 	if err != nil {
 		d.count(pennypost.SourceHTTP, err)
@@ -158,25 +166,35 @@ func (d *Door) Expect() (met func()) {
 	return func() { d.conf.Store.Met(&coming) }
 }
 
-// enter makes a draft of a submission and renders it.
-func (d *Door) enter(ctx context.Context, c pennypost.Caller, s *Submission) (*entry, error) {
+// enter makes a draft of a submission, fills it from its template, dresses and
+// renders it.
+func (d *Door) enter(ctx context.Context, c pennypost.Caller, s *Submission, room *share) (*entry, error) {
 	dr, err := d.draft(c, s)
 	if err != nil {
 		return nil, err
 	}
+	e := &entry{draft: dr, submission: s, item: s.Item}
 	if c.Kind == pennypost.CallerTest {
-		return &entry{draft: dr}, nil
+		return e, nil
 	}
-	if s.Template != nil {
-		if err := d.fillIn(ctx, dr, s); err != nil {
-			return nil, err
-		}
-	}
-	if err := d.render(dr); err != nil {
-		d.conf.Work.Give(dr.extra)
+	if err := d.finish(ctx, dr, s, d.expected(dr), room); err != nil {
 		return nil, err
 	}
-	return &entry{draft: dr, item: s.Item}, nil
+	return e, nil
+}
+
+// finish makes the message of a draft: filled from its template, if it is of a
+// submission that names one, dressed and rendered.
+func (d *Door) finish(ctx context.Context, dr *draft, s *Submission, by settings, room *share) error {
+	if s != nil && s.Template != nil {
+		if err := d.fillIn(ctx, dr, s, room); err != nil {
+			return err
+		}
+	}
+	if err := d.dress(ctx, dr, by, room); err != nil {
+		return err
+	}
+	return d.render(dr)
 }
 
 // count keeps the figure of refusals.

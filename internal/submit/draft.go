@@ -41,8 +41,8 @@ type draft struct {
 	needsUTF8    bool
 	parts        []*eml.Part // the files, until there are bodies
 	unrendered   string      // why the template could not be rendered
-	extra        int64       // taken of the memory for what was rendered
-	content      []byte
+	wardrobe
+	content []byte
 }
 
 // Limits of a message (contract/common.md §8).

@@ -17,8 +17,9 @@ import (
 // transaction may run more than once (store.Tx), so begin empties what it sets.
 type entry struct {
 	*draft
-	raw  *Raw // over SMTP
-	item int  // its place in the request
+	raw        *Raw        // over SMTP
+	submission *Submission // over HTTP
+	item       int         // its place in the request
 
 	err        error // why the transaction did not take it
 	message    *pennypost.Message
@@ -26,6 +27,7 @@ type entry struct {
 	inactive   []pennypost.Address
 	jobs       []pennypost.Job
 	places     []*queue.Place // of the jobs; nil: no room
+	found      settings       // beside errStale
 }
 
 func (e *entry) begin() {
@@ -60,7 +62,18 @@ func (e *entry) testAccepted() *Accepted {
 }
 
 // store takes one message: on nil it is on stable storage and on its way.
-func (d *Door) store(ctx context.Context, c pennypost.Caller, e *entry) error {
+func (d *Door) store(ctx context.Context, c pennypost.Caller, e *entry, room *share) error {
+	err := d.storeOnce(ctx, c, e)
+	for try := 1; errors.Is(err, errStale) && try < maxStale; try++ {
+		if err := d.redo(ctx, c, e, room); err != nil {
+			return err
+		}
+		err = d.storeOnce(ctx, c, e)
+	}
+	return err
+}
+
+func (d *Door) storeOnce(ctx context.Context, c pennypost.Caller, e *entry) error {
 	defer e.release()
 	err := d.conf.Store.Update(ctx, func(tx *store.Tx) error {
 		in := &intake{door: d, tx: tx, caller: c}
@@ -97,14 +110,25 @@ func (d *Door) plan(tx *store.Tx, e *entry, r *pennypost.Recipient, p pennypost.
 		Tenant: e.server, Priority: p, RunAt: e.message.Begins(), Ref: store.JobRef(e.id, r.N),
 	}
 	var place *queue.Place
-	if size := len(e.content); d.conf.Queue != nil && e.sendAt.IsZero() && p != pennypost.PriorityRequest && size <= maxKept && size*live <= maxKeptAll {
-		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, cap(e.content)+overhead)
+	size := len(e.content)
+	if d.conf.Queue != nil && e.sendAt.IsZero() && p != pennypost.PriorityRequest && size <= maxKept && size*live <= maxKeptAll {
+		place = d.conf.Queue.ReserveFor(job.Dest, job.Tenant, e.weight(live))
 	}
 	if place != nil {
 		job.Lease = d.conf.Store.Session()
 	}
 	e.jobs = append(e.jobs, job)
 	e.places = append(e.places, place)
+}
+
+// weight is what a task holds in memory, about. The copies that recipients of a
+// personal message get of their own come beside the content they are made of.
+func (e *entry) weight(live int) int {
+	n := cap(e.content)
+	if e.message.Personal {
+		n += n / live
+	}
+	return n + overhead
 }
 
 // hand gives the jobs of a stored message to the queue.
@@ -131,7 +155,7 @@ func (d *Door) hand(e *entry) {
 			d.wake(&job)
 			continue
 		}
-		e.places[i].Offer(queue.Task{Job: job, Payload: fresh[0], Bytes: cap(e.content) + overhead})
+		e.places[i].Offer(queue.Task{Job: job, Payload: fresh[0], Bytes: e.weight(live)})
 		e.places[i], fresh = nil, fresh[1:]
 	}
 }

@@ -2,6 +2,7 @@ package submit
 
 import (
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,6 +130,11 @@ func (d *Door) header(dr *draft) []eml.Field {
 	}
 	h = append(h, eml.RawField("Message-Id", dr.headerID))
 	h = append(h, dr.headers...)
+	if dr.unsubscribe != "" {
+		h = slices.DeleteFunc(h, isUnsubscribe)
+		h = append(h, eml.RawField("List-Unsubscribe", "<"+dr.unsubscribe+">"),
+			eml.RawField("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")) // RFC 8058 §3.1
+	}
 	h = append(h, eml.RawField("Feedback-ID", feedbackID(dr)),
 		eml.RawField("X-Complaints-To", d.conf.Complaints),
 		eml.RawField("X-Job", itoa(int64(dr.account))+"_"+itoa(int64(dr.server))),
@@ -137,6 +143,12 @@ func (d *Door) header(dr *draft) []eml.Field {
 		h = append(h, eml.Field{Name: "X-PM-Tag", Value: dr.tag})
 	}
 	return h
+}
+
+// isUnsubscribe tells fields that the client cannot set where we handle
+// unsubscribing (contract/sending.md §14).
+func isUnsubscribe(f eml.Field) bool {
+	return strings.EqualFold(f.Name, "List-Unsubscribe") || strings.EqualFold(f.Name, "List-Unsubscribe-Post")
 }
 
 // received is the trace of RFC 5321 §4.4, without the client's address, which

@@ -55,6 +55,10 @@ func (in *intake) take(ctx context.Context, e *entry) error {
 	if err := in.pending(e); err != nil {
 		return err
 	}
+	s := in.settings(stream, sender)
+	if err := in.fitting(e, s); err != nil {
+		return err
+	}
 	inactive, err := in.tx.Suppressed(ctx, e.server, e.stream, e.draft.recipients)
 	if err != nil {
 		return err
@@ -73,6 +77,7 @@ func (in *intake) take(ctx context.Context, e *entry) error {
 		return err
 	}
 	in.fill(e, stream, sender)
+	e.message.TrackOpens, e.message.TrackLinks = s.opensOf(e.draft), s.linksOf(e.draft)
 	p := priority(stream)
 	if in.bulk != nil {
 		p = pennypost.PriorityRequest
@@ -207,16 +212,6 @@ func (in *intake) fill(e *entry, stream *pennypost.Stream, sender *pennypost.Sen
 	} else {
 		m.ReturnDomain = in.door.conf.BounceDomain
 	}
-	// The server's true wins over the message's false (contract/tracking.md §1).
-	m.TrackOpens = e.trackOpens || in.state.TrackOpens
-	switch {
-	case in.state.Pending:
-		m.TrackLinks = pennypost.TrackNone // contract/account.md §3
-	case e.trackLinks != "":
-		m.TrackLinks = e.trackLinks
-	case in.state.TrackLinks != "":
-		m.TrackLinks = in.state.TrackLinks
-	}
 	e.message = m
 }
 
@@ -227,7 +222,7 @@ func newMessage(dr *draft, tx *store.Tx) *pennypost.Message {
 		ReplyTo: mailboxes(dr.replyTo), Subject: dr.subject, Tag: dr.tag, Metadata: dr.metadata,
 		Attachments: dr.files, TrackLinks: pennypost.TrackNone, HeaderID: dr.headerID,
 		ReceivedAt: tx.Now(), SendAt: dr.sendAt, DeliverBy: dr.deliverBy, Size: int64(len(dr.content)),
-		NeedsSMTPUTF8: dr.needsUTF8, Recipients: len(dr.recipients),
+		NeedsSMTPUTF8: dr.needsUTF8, Personal: dr.personal, Recipients: len(dr.recipients),
 	}
 }
 

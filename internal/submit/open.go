@@ -110,23 +110,53 @@ const workFactor = 4
 const workWithin = 5 * time.Second
 
 // letIn waits until there is memory to make a message ready that is here, all of
-// it. What it gives is to be given back to conf.Work. The error is a
-// *ClosedError, or that of the context.
-func (d *Door) letIn(ctx context.Context, size int64) (taken int64, err error) {
+// it. The share is to be closed. The error is a *ClosedError, or that of the
+// context.
+func (d *Door) letIn(ctx context.Context, size int64) (*share, error) {
 	if err := d.stillOpen(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return d.take(ctx, size)
+	room := &share{door: d, size: size}
+	if err := room.take(ctx); err != nil {
+		return nil, err
+	}
+	return room, nil
 }
 
-// take waits for what a message of a size takes while it is made ready.
-func (d *Door) take(ctx context.Context, size int64) (taken int64, err error) {
-	taken, err = d.conf.Work.Take(ctx, workFactor*size, workWithin)
+// A share is what messages have of the memory for work.
+type share struct {
+	door  *Door
+	size  int64 // of the messages
+	taken int64
+}
+
+func (s *share) take(ctx context.Context) (err error) {
+	s.taken, err = s.door.conf.Work.Take(ctx, workFactor*s.size, workWithin)
 	if errors.Is(err, shed.ErrNoMemory) {
-		d.turned.Add(1, "memory")
-		return 0, &ClosedError{Text: "too many messages at once"}
+		s.door.turned.Add(1, "memory")
+		return &ClosedError{Text: "too many messages at once"}
 	}
-	return taken, err
+	return err
+}
+
+// growFrom is from which growth on a share grows with its messages.
+const growFrom = 32 << 10
+
+// grow makes a share fit messages that become larger. All of it is given back and
+// taken anew: whoever held one part and waited for another could wait for
+// himself.
+func (s *share) grow(ctx context.Context, by int64) error {
+	if s == nil || by < growFrom {
+		return nil
+	}
+	s.close()
+	s.size += by
+	return s.take(ctx)
+}
+
+func (s *share) close() {
+	s.door.conf.Work.Give(s.taken)
+	s.taken = 0
 }
 
 // size is about what a submission holds.

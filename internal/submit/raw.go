@@ -15,13 +15,16 @@ import (
 // the record of its refusal. A refusal is a *pennypost.Error and has been
 // recorded as SMTPApiError if it concerns the message.
 func (d *Door) AcceptRaw(ctx context.Context, c pennypost.Caller, r *Raw) (*Accepted, error) {
-	taken, err := d.letIn(ctx, int64(len(r.Data)))
+	room, err := d.letIn(ctx, int64(len(r.Data)))
 	if err != nil {
 		return nil, err
 	}
-	defer d.conf.Work.Give(taken)
+	defer room.close()
 	coming := d.conf.Store.Expect()
 	dr, err := d.draftRaw(c, r)
+	if err == nil && c.Kind != pennypost.CallerTest {
+		err = d.dress(ctx, dr, d.expected(dr), room)
+	}
 	if err == nil {
 		err = d.render(dr)
 	}
@@ -32,7 +35,7 @@ func (d *Door) AcceptRaw(ctx context.Context, c pennypost.Caller, r *Raw) (*Acce
 	case c.Kind == pennypost.CallerTest:
 		return e.testAccepted(), nil
 	default:
-		err = d.store(ctx, c, e)
+		err = d.store(ctx, c, e, room)
 	}
 	if err == nil {
 		return e.result(), nil

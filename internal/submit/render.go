@@ -8,12 +8,16 @@ import (
 
 	"pennypost"
 	"pennypost/internal/eml"
+	"pennypost/internal/track"
 )
 
 // render writes the message. What the client can be told of is a
 // *pennypost.Error.
 func (d *Door) render(dr *draft) error {
 	m := eml.Message{Header: d.header(dr), Root: dr.root, Boundary: boundaryTag(dr.id)}
+	if dr.personal {
+		m.Whole = d.conf.Dress.Token(dr.id, track.Copy)
+	}
 	content, err := m.Append(nil)
 	var bad *eml.FieldError
 	switch {

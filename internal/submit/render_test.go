@@ -121,7 +121,7 @@ func TestGolden(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, err := d.enter(t.Context(), caller, s)
+			e, err := d.enter(t.Context(), caller, s, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +151,7 @@ func TestHeaderOrder(t *testing.T) {
 	s := good()
 	s.Cc, s.ReplyTo, s.Tag, s.HTMLBody = "sam@example.com", "help@acme.example", "t", "<p>x</p>"
 	s.Headers = []eml.Field{{Name: "x-lower", Value: "1"}, {Name: "X-UPPER", Value: "2"}}
-	e, err := d.enter(t.Context(), pennypost.Caller{AccountID: 1, ServerID: 1}, s)
+	e, err := d.enter(t.Context(), pennypost.Caller{AccountID: 1, ServerID: 1}, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestAttachments(t *testing.T) {
 		{Name: "a.png", ContentType: "image/png", ContentID: "a.png", Content: []byte("a")},
 		{Name: "b.png", ContentType: "image/png", ContentID: "b.png", Content: []byte("b")},
 	}
-	e, err := d.enter(t.Context(), pennypost.Caller{}, s)
+	e, err := d.enter(t.Context(), pennypost.Caller{}, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestRendered(t *testing.T) {
 				Content: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "content"),
 			})
 		}
-		e, err := d.enter(t.Context(), pennypost.Caller{AccountID: 1, ServerID: 1}, s)
+		e, err := d.enter(t.Context(), pennypost.Caller{AccountID: 1, ServerID: 1}, s, nil)
 		if err != nil {
 			refusalOnly(t, err)
 			return

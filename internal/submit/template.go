@@ -62,7 +62,7 @@ func (dr *draft) checkTemplate(s *Submission) error {
 // fillIn renders the template of a submission into its draft. A content and a
 // model that do not go together are no refusal: the message is taken, and
 // bounces (contract/sending.md §12).
-func (d *Door) fillIn(ctx context.Context, dr *draft, s *Submission) error {
+func (d *Door) fillIn(ctx context.Context, dr *draft, s *Submission, room *share) error {
 	t := s.Template
 	model, err := DecodeModel(t.Model)
 	if err != nil {
@@ -97,22 +97,10 @@ func (d *Door) fillIn(ctx context.Context, dr *draft, s *Submission) error {
 	case err != nil:
 		return err
 	}
-	if dr.extra, err = d.more(ctx, r.size()-int64(len(t.Model))); err != nil {
+	if err := room.grow(ctx, r.size()-int64(len(t.Model))); err != nil {
 		return err
 	}
-	if err := dr.setRendered(r); err != nil {
-		d.conf.Work.Give(dr.extra)
-		return err
-	}
-	return nil
-}
-
-// more waits for what a rendered message takes beyond what was let in.
-func (d *Door) more(ctx context.Context, size int64) (int64, error) {
-	if size <= 0 {
-		return 0, nil
-	}
-	return d.take(ctx, size)
+	return dr.setRendered(r)
 }
 
 // setRendered does for a rendered content what setTexts and setFiles do for
