@@ -215,6 +215,7 @@ func (a *API) sendEmail(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Answer = func(got *submit.Accepted) ([]byte, error) { return web.Encode(newSendResult(m.To, got)) }
 	accepted, err := a.conf.Door.Accept(ctx, c.who, s)
 	if err != nil {
 		return nil, err

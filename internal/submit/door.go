@@ -163,7 +163,7 @@ func (d *Door) enter(c pennypost.Caller, s *Submission) (*entry, error) {
 	if err := d.render(dr); err != nil {
 		return nil, err
 	}
-	return &entry{draft: dr, item: s.Item}, nil
+	return &entry{draft: dr, item: s.Item, answer: s.Answer}, nil
 }
 
 // count keeps the figure of refusals.

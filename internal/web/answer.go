@@ -46,7 +46,7 @@ type ErrorBody struct {
 // OK answers 200 with a value: success has no other status
 // (contract/common.md §1).
 func (j *JSON) OK(w http.ResponseWriter, r *http.Request, v any) {
-	body, err := encode(v)
+	body, err := Encode(v)
 	if err != nil {
 		j.Error(w, r, err)
 		return
@@ -54,7 +54,8 @@ func (j *JSON) OK(w http.ResponseWriter, r *http.Request, v any) {
 	j.write(w, r, http.StatusOK, body)
 }
 
-func encode(v any) ([]byte, error) {
+// Encode gives the body of an answer.
+func Encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // the answer is never a page: its type is fixed and not sniffed
@@ -135,7 +136,7 @@ func orStatus(e *pennypost.Error) int {
 }
 
 func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e ErrorBody) {
-	body, err := encode(e)
+	body, err := Encode(e)
 	if err != nil { // three plain fields always encode
 		panic(err)
 	}
