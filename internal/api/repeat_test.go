@@ -259,3 +259,24 @@ func TestKeysAreKept(t *testing.T) {
 	}
 	r.keyed(t, c.server, "/email", "k", message("")).same(t, first)
 }
+
+// A batch of which a part failed by our own fault is not answered for good: its
+// repeat is made again, and what was accepted is not accepted twice.
+func TestBatchWithAFaultIsNotTheLast(t *testing.T) {
+	r, c := newShop(t)
+	var n atomic.Int32
+	back := r.handled(t, func(ctx context.Context, c *call) (any, error) {
+		v, err := r.api.sendBatch(ctx, c)
+		c.who.Request.Fault = n.Add(1) == 1
+		return v, err
+	})
+	batch := "[" + message("") + "," + message(`"Subject": "Second"`) + "]"
+	first := r.keyed(t, c.server, "/email", "b", batch)
+	second := r.keyed(t, c.server, "/email", "b", batch)
+	if first.body != second.body || second.header.Get("Idempotent-Replayed") != "" || n.Load() != 2 {
+		t.Errorf("got %s, want %s made again", second.body, first.body)
+	}
+	r.keyed(t, c.server, "/email", "b", batch).same(t, second)
+	back()
+	r.wantCount(t, c, "2")
+}
