@@ -46,7 +46,7 @@ type ErrorBody struct {
 // OK answers 200 with a value: success has no other status
 // (contract/common.md §1).
 func (j *JSON) OK(w http.ResponseWriter, r *http.Request, v any) {
-	body, err := Encode(v)
+	body, err := encode(v)
 	if err != nil {
 		j.Error(w, r, err)
 		return
@@ -54,8 +54,7 @@ func (j *JSON) OK(w http.ResponseWriter, r *http.Request, v any) {
 	j.write(w, r, http.StatusOK, body)
 }
 
-// Encode gives the body of an answer.
-func Encode(v any) ([]byte, error) {
+func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // the answer is never a page: its type is fixed and not sniffed
@@ -136,7 +135,7 @@ func orStatus(e *pennypost.Error) int {
 }
 
 func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e ErrorBody) {
-	body, err := Encode(e)
+	body, err := encode(e)
 	if err != nil { // three plain fields always encode
 		panic(err)
 	}
@@ -146,21 +145,6 @@ func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e
 
 // gzipFrom is the length below which compressing costs more than it saves.
 const gzipFrom = 1400
-
-// A Witness is a ResponseWriter that sees an answer before it is compressed and
-// sent.
-type Witness interface {
-	Witness(status int, body []byte)
-}
-
-// Again answers with the body of an earlier answer.
-func (j *JSON) Again(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	var e ErrorBody
-	if status != http.StatusOK && json.Unmarshal(body, &e) == nil {
-		w.Header().Set("X-PM-ApiErrorCode", strconv.Itoa(int(e.ErrorCode)))
-	}
-	j.write(w, r, status, body)
-}
 
 func (j *JSON) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	if see, ok := w.(Witness); ok {
