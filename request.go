@@ -19,6 +19,8 @@ type Request struct {
 	// Fault says that a part failed by a fault of our own, so that the answer is
 	// not the last.
 	Fault bool
+	// Answered says that the answer was kept with what was accepted.
+	Answered bool
 }
 
 // Taken is a message that was accepted for a Request.

@@ -12,7 +12,8 @@
 //
 // # Order of checks
 //
-// Path 404, method 405, token 401, content headers 415, size 413, JSON 402,
+// Path 404, method 405, token 401, rate 429, scope of the token 401, address
+// 1480 (guard.go), content headers 415, size 413, JSON 402,
 // items of a batch 410, types of fields 403; all else is decided below:
 // package submit for messages, package account for what customers set up
 // (contract/sending.md §8). A handler returns a value or an error; package web
@@ -22,6 +23,14 @@
 //
 // The caller's server or account goes into every look-up as an argument. What
 // belongs to another is answered exactly as what does not exist.
+//
+// # Requests that are repeated
+//
+// A request that sends and has a key is looked up by it before it is handled
+// (repeat.go). The door notes what it accepts under the key in the accepting
+// transaction; the answer is kept there too or, where it has several, before it
+// is sent. A repeat is the kept answer or, if there is none, the request made
+// again with what was accepted left out.
 //
 // # Room
 //

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -90,8 +89,8 @@ func requestKey(h http.Header) (string, error) {
 // octet.
 func requestHash(rt *route, body []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	_, _ = io.WriteString(h, rt.method+" "+rt.path+"\n") // a hash takes all
-	_, _ = h.Write(body)
+	h.Write([]byte(rt.method + " " + rt.path + "\n")) // a hash takes all
+	h.Write(body)
 	h.Sum(sum[:0])
 	return sum
 }
@@ -157,7 +156,7 @@ const keepWithin = 5 * time.Second
 // request may be repeated, and what was accepted of it is not accepted again.
 func (w *witness) Witness(status int, body []byte) {
 	r := w.c.who.Request
-	if r.Fault || !isLast(status) {
+	if r.Fault || r.Answered || !isLast(status) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.c.r.Context()), keepWithin)

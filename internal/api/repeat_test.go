@@ -180,25 +180,46 @@ func TestFaultFreesTheKey(t *testing.T) {
 func TestAcceptedAndNotAnswered(t *testing.T) {
 	r, c := newShop(t)
 	var n atomic.Int32
-	var id string
+	var ids []string
 	back := r.handled(t, func(ctx context.Context, c *call) (any, error) {
-		v, err := r.api.sendEmail(ctx, c)
-		if n.Add(1) == 1 && err == nil {
-			id = v.(sendResult).MessageID
-			return nil, fmt.Errorf("store: %w", store.ErrUnknown)
+		send := r.api.sendEmail
+		if c.body[0] == '[' {
+			send = r.api.sendBatch
 		}
-		return v, err
+		v, err := send(ctx, c)
+		if n.Add(1)%2 == 0 || err != nil {
+			return v, err
+		}
+		switch v := v.(type) {
+		case sendResult:
+			ids = append(ids, v.MessageID)
+		case []any:
+			ids = append(ids, v[1].(sendResult).MessageID)
+		}
+		return nil, fmt.Errorf("store: %w", store.ErrUnknown)
 	})
-	if got := r.keyed(t, c.server, "/email", "k", message("")); got.status != 500 {
+	body := message("")
+	if got := r.keyed(t, c.server, "/email", "k", body); got.status != 500 {
 		t.Fatalf("got %d %s, want 500", got.status, got.body)
 	}
-	second := r.keyed(t, c.server, "/email", "k", message(""))
-	if second.ok()["MessageID"] != id || id == "" {
-		t.Errorf("got %s, want message %q", second.body, id)
+	// The answer of a single message is kept with it.
+	second := r.keyed(t, c.server, "/email", "k", body)
+	if second.ok()["MessageID"] != ids[0] || second.header.Get("Idempotent-Replayed") != "true" || n.Load() != 1 {
+		t.Errorf("got %s, want message %v", second.body, ids)
 	}
-	r.keyed(t, c.server, "/email", "k", message("")).same(t, second)
+	n.Store(0)
+	batch := "[" + message(`"To": "nobody"`) + "," + message("") + "]"
+	if got := r.keyed(t, c.server, "/email", "b", batch); got.status != 500 {
+		t.Fatalf("got %d %s, want 500", got.status, got.body)
+	}
+	// That of a batch is made of what was noted with its messages.
+	third := r.keyed(t, c.server, "/email", "b", batch)
+	if got := third.items(); got[0]["ErrorCode"] != 300.0 || got[1]["MessageID"] != ids[1] {
+		t.Errorf("got %s, want message %v", third.body, ids)
+	}
+	r.keyed(t, c.server, "/email", "b", batch).same(t, third)
 	back()
-	r.wantCount(t, c, "1")
+	r.wantCount(t, c, "2")
 }
 
 // While the first request is worked on, a second one is told so and sends
@@ -237,4 +258,25 @@ func TestKeysAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.keyed(t, c.server, "/email", "k", message("")).same(t, first)
+}
+
+// A batch of which a part failed by our own fault is not answered for good: its
+// repeat is made again, and what was accepted is not accepted twice.
+func TestBatchWithAFaultIsNotTheLast(t *testing.T) {
+	r, c := newShop(t)
+	var n atomic.Int32
+	back := r.handled(t, func(ctx context.Context, c *call) (any, error) {
+		v, err := r.api.sendBatch(ctx, c)
+		c.who.Request.Fault = n.Add(1) == 1
+		return v, err
+	})
+	batch := "[" + message("") + "," + message(`"Subject": "Second"`) + "]"
+	first := r.keyed(t, c.server, "/email", "b", batch)
+	second := r.keyed(t, c.server, "/email", "b", batch)
+	if first.body != second.body || second.header.Get("Idempotent-Replayed") != "" || n.Load() != 2 {
+		t.Errorf("got %s, want %s made again", second.body, first.body)
+	}
+	r.keyed(t, c.server, "/email", "b", batch).same(t, second)
+	back()
+	r.wantCount(t, c, "2")
 }

@@ -244,6 +244,7 @@ func (a *API) sendOne(ctx context.Context, c *call, m sendable) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Answer = func(got *submit.Accepted) ([]byte, error) { return web.Encode(newSendResult(m.addressees(), got)) }
 	accepted, err := a.conf.Door.Accept(ctx, c.who, s)
 	if err != nil {
 		return nil, err

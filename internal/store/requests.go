@@ -59,6 +59,17 @@ func (tx *Tx) TakeRequest(ctx context.Context, server pennypost.ServerID, r *pen
 	return nil
 }
 
+// FinishRequest notes what this transaction accepts for a request, all of it,
+// with the answer. ErrConflict as of TakeRequest.
+func (tx *Tx) FinishRequest(ctx context.Context, server pennypost.ServerID, r *pennypost.Request, list []pennypost.Taken, status int, answer []byte) error {
+	if err := tx.TakeRequest(ctx, server, r, list); err != nil {
+		return err
+	}
+	taken := *r
+	taken.Turn++
+	return tx.AnswerRequest(ctx, server, &taken, status, answer)
+}
+
 // addRequest adds the row of a request, in place of one whose time is over.
 func (tx *Tx) addRequest(ctx context.Context, server pennypost.ServerID, r *pennypost.Request, items string, status int, answer []byte) (int64, error) {
 	if answer == nil {

@@ -74,6 +74,25 @@ func TestRequests(t *testing.T) {
 			t.Errorf("refused: %+v, %v", got, err)
 		}
 
+		// Accepted and answered in one.
+		r2 := &pennypost.Request{Key: "k2", Hash: []byte("h")}
+		finish := func(ctx context.Context, tx *store.Tx) error {
+			return tx.FinishRequest(ctx, 9, r2, []pennypost.Taken{one}, 200, []byte("{}"))
+		}
+		update(t, st, finish)
+		fails(t, st, "a second one", store.ErrConflict, finish)
+		view(t, st, func(ctx context.Context, tx *store.Tx) error {
+			got, err := tx.Request(ctx, 9, "k2")
+			if err != nil || got.Status != 200 || string(got.Answer) != "{}" || len(got.Taken) != 1 || got.Turn != 1 {
+				t.Errorf("finished: %+v, %v", got, err)
+			}
+			return nil
+		})
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.Exec(ctx, `DELETE FROM requests WHERE server_id = 9`)
+			return err
+		})
+
 		// A day later.
 		update(t, st, func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.Exec(ctx, `UPDATE requests SET begun_at = begun_at - $1`, pennypost.RequestKept.Microseconds())

@@ -32,6 +32,7 @@ func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, list []*Subm
 		if s.Item == 0 {
 			s.Item = i + 1
 		}
+		s.Answer = nil // there is one for all
 	}
 	for begin := 0; begin < len(list); {
 		begin += d.acceptStep(ctx, c, list[begin:], results[begin:])

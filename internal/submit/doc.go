@@ -32,6 +32,12 @@
 // the others are born free and found through the store, as are those of large
 // messages.
 //
+// # Requests that are repeated
+//
+// A caller may bring a Request, which its client gave a key. What is accepted
+// for it is noted in the accepting transaction; what was accepted by an earlier
+// try is answered from that note (repeat.go).
+//
 // # What SMTP clients send
 //
 // A message from SMTP is parsed and written anew by package eml; of its header

@@ -173,7 +173,7 @@ func (d *Door) enter(ctx context.Context, c pennypost.Caller, s *Submission, roo
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{draft: dr, submission: s, item: s.Item}
+	e := &entry{draft: dr, submission: s, item: s.Item, answer: s.Answer}
 	if c.Kind == pennypost.CallerTest {
 		return e, nil
 	}

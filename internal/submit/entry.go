@@ -21,6 +21,8 @@ type entry struct {
 	submission *Submission // over HTTP
 	item       int         // its place in the request
 
+	answer func(*Accepted) ([]byte, error) // to the request, if it is this alone
+
 	err        error // why the transaction did not take it
 	message    *pennypost.Message
 	recipients []pennypost.Recipient
@@ -89,6 +91,9 @@ func (d *Door) storeOnce(ctx context.Context, c pennypost.Caller, e *entry) erro
 		return fmt.Errorf("store message %s: %w", e.id, err)
 	}
 	c.Request.Took(takenFor(c, e))
+	if c.Request != nil {
+		c.Request.Answered = e.answer != nil
+	}
 	d.hand(e)
 	return nil
 }

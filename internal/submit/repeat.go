@@ -3,6 +3,7 @@ package submit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"pennypost"
@@ -57,7 +58,16 @@ func (in *intake) note(ctx context.Context, list ...*entry) error {
 	if len(taken) == 0 {
 		return nil
 	}
-	err := in.tx.TakeRequest(ctx, in.caller.ServerID, in.caller.Request, taken)
+	var err error
+	if one := list[0]; len(list) == 1 && one.answer != nil {
+		body, errBody := one.answer(one.result())
+		if errBody != nil {
+			return fmt.Errorf("word the answer: %w", errBody)
+		}
+		err = in.tx.FinishRequest(ctx, in.caller.ServerID, in.caller.Request, taken, http.StatusOK, body)
+	} else {
+		err = in.tx.TakeRequest(ctx, in.caller.ServerID, in.caller.Request, taken)
+	}
 	if errors.Is(err, store.ErrConflict) {
 		return ErrUnderWay()
 	}

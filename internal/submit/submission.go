@@ -26,6 +26,10 @@ type Submission struct {
 	// Item is its place in the request, from 1; AcceptBatch takes that in its
 	// list when it is 0. A repeated request finds its messages by it.
 	Item int
+	// Answer gives the body of the answer to a request with a key that is this
+	// submission alone, so that it is kept in the accepting transaction. Nil:
+	// whoever answers keeps it.
+	Answer func(*Accepted) ([]byte, error)
 }
 
 // Pair is one entry of the metadata.

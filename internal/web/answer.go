@@ -146,21 +146,6 @@ func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e
 // gzipFrom is the length below which compressing costs more than it saves.
 const gzipFrom = 1400
 
-// A Witness is a ResponseWriter that sees an answer before it is compressed and
-// sent.
-type Witness interface {
-	Witness(status int, body []byte)
-}
-
-// Again answers with the body of an earlier answer.
-func (j *JSON) Again(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	var e ErrorBody
-	if status != http.StatusOK && json.Unmarshal(body, &e) == nil {
-		w.Header().Set("X-PM-ApiErrorCode", strconv.Itoa(int(e.ErrorCode)))
-	}
-	j.write(w, r, status, body)
-}
-
 func (j *JSON) write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	if see, ok := w.(Witness); ok {
 		see.Witness(status, body)
