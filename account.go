@@ -24,8 +24,8 @@ type Account struct {
 	// NoCustomUnsubscribe forbids streams that handle unsubscribing themselves
 	// (code 1238).
 	NoCustomUnsubscribe bool
-	Suspension Suspension
-	CreatedAt  time.Time
+	Suspension          Suspension
+	CreatedAt           time.Time
 }
 
 // Suspension says since when and why a server or account may not send; its

@@ -290,8 +290,8 @@ func importable(im *pennypost.Import, rows []importRow) ([]pennypost.Suppression
 		r := &rows[i]
 		s := pennypost.Suppression{ServerID: im.ServerID, Stream: im.Stream}
 		fault := r.Fault
-		var err error
-		if s.Address, err = parseAddress(r.Address); err != nil {
+		var ok bool
+		if s.Address, ok = parseAddress(r.Address); !ok {
 			fault = textBadAddress
 		}
 		reason, ok := suppressionReason(r.Reason)

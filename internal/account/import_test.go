@@ -57,7 +57,7 @@ func TestImportLarge(t *testing.T) {
 	w := newWorld(t)
 	s := w.server(t, w.one, "Shop")
 	defer w.running(t)()
-	const n = 100_000
+	const n = importAddresses
 	f := importFile(t, n)
 	began := time.Now()
 	im := must[*pennypost.Import](t)(w.Import(t.Context(), s.ID, "outbound", f))
@@ -77,10 +77,10 @@ func TestImportLarge(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("%d addresses in %v; the slowest of other transactions took %v", n, took, slowest)
-	if limit := 10 * time.Second * raceFactor; took > limit {
-		t.Errorf("took %v, want %v", took, limit)
+	if took > 10*time.Second {
+		t.Errorf("took %v, want 10 s at most", took)
 	}
-	if limit := time.Second * raceFactor; slowest > limit {
+	if slowest > 2*time.Second {
 		t.Errorf("another transaction waited for %v", slowest)
 	}
 	got := w.completed(t, im, 0)

@@ -256,7 +256,7 @@ func official(t *testing.T, n *fakenet.Net, in *instance, send func(string, map[
 		"details.Tag": "js", "details.Metadata.order": "8", "details.Recipients.0": "js@customer.test", "details.Status": "Sent",
 		"details.MessageEvents.0.Type": "Delivered", "details.TextBody": "Hello from the official client",
 		"list.TotalCount": 1.0, "list.Messages.0.Subject": "from postmark", "list.Messages.0.Attachments.0": "a.txt",
-		"dump": true,
+		"dump":                      true,
 		"created.MessageStreamType": "Broadcasts", "created.UpdatedAt": nil, "created.ArchivedAt": nil,
 		"created.SubscriptionManagementConfiguration.UnsubscribeHandlingType": "Postmark",
 		"edited.Name": "Edited", "edited.Description": "y", "filtered.TotalCount": 2.0, "hidden": 3.0, "shown": 4.0,
