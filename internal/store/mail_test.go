@@ -455,7 +455,9 @@ func TestBounces(t *testing.T) {
 		update(t, st, func(ctx context.Context, tx *store.Tx) error {
 			taken := time.Now().UnixMicro() + 1_000_000
 			for id := taken; id < taken+3; id++ {
-				if _, err := tx.Exec(ctx, `INSERT INTO bounces SELECT $1, type, type_code, account_id, server_id, stream, message_id, n,
+				if _, err := tx.Exec(ctx, `INSERT INTO bounces (id, type, type_code, account_id, server_id, stream, message_id, n,
+					recipient, sender, subject, tag, details, rule, dump, inactive, at)
+					SELECT $1, type, type_code, account_id, server_id, stream, message_id, n,
 					recipient, sender, subject, tag, details, rule, dump, inactive, at FROM bounces WHERE id = $2`, id, ids[0]); err != nil {
 					return err
 				}
