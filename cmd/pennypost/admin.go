@@ -29,6 +29,7 @@ type adminCmd struct {
 	Limit      adminLimit      `cmd:"" help:"Set how many recipients a server or account may have in a month; 0 is no limit."`
 	Discard    adminDiscard    `cmd:"" help:"Drop the held mail of a suspended server, with a bounce each."`
 	Queue      adminQueue      `cmd:"" help:"Show what waits, by server."`
+	Import     adminImport     `cmd:"" help:"Put the addresses of a file on the suppression list of a stream."`
 }
 
 // Help is the text above the flags.

@@ -1,6 +1,7 @@
 // Package account is what customers and the operator set up: servers with their
-// API tokens, streams, SMTP tokens and templates; domains and sender signatures;
-// accounts, limits and suspensions; and what the first start makes.
+// API tokens, streams with their suppressions, SMTP tokens and templates; domains
+// and sender signatures; accounts, limits and suspensions; and what the first
+// start makes.
 //
 // # Shape
 //
@@ -52,4 +53,11 @@
 // Suspending stops acceptance with the transaction, and delivery by
 // Config.SuspensionChanged: mail is held. Reactivating notes that the held mail
 // is to be released; Run does it, after a crash too.
+//
+// # Streams and suppressions
+//
+// Archiving a stream stops acceptance with the transaction; package janitor
+// purges it later. A file of suppressions is stored in parts first, so that no
+// transaction is long, and Run puts a part at a time on the list, together with
+// how far the import has come: a crash repeats nothing and loses nothing.
 package account

@@ -225,17 +225,22 @@ func (a *Accounts) stepImport(ctx context.Context, im *pennypost.Import) error {
 	}
 	list, faults := importable(im, rows)
 	err = a.update(ctx, "import suppressions", func(tx *store.Tx) error {
-		now := *im // of this try
+		if !last {
+			if err := tx.EndImportPart(ctx, im.ID, n); err != nil {
+				return err
+			}
+		}
+		now, err := tx.Import(ctx, im.ServerID, im.Stream, im.ID) // as another process may have left it
+		if err != nil {
+			return err
+		}
 		if last {
 			now.Status, now.FinishedAt = pennypost.ImportCompleted, tx.Now()
 			if left := now.Total - now.Processed; left > 0 { // of parts that were damaged
 				now.Processed, now.Failed = now.Total, now.Failed+left
 				now.Errors = firstErrors(now.Errors, pennypost.ImportError{Text: fmt.Sprintf("%d entries were lost by a fault of ours.", left)})
 			}
-			return tx.SetImport(ctx, &now)
-		}
-		if err := tx.EndImportPart(ctx, im.ID, n); err != nil {
-			return err
+			return tx.SetImport(ctx, now)
 		}
 		added, err := tx.SuppressAll(ctx, clamped(list, tx.Now()))
 		if err != nil {
@@ -246,7 +251,7 @@ func (a *Accounts) stepImport(ctx context.Context, im *pennypost.Import) error {
 		now.Added += added
 		now.Failed += len(faults)
 		now.Errors = firstErrors(now.Errors, faults...)
-		return tx.SetImport(ctx, &now)
+		return tx.SetImport(ctx, now)
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		return nil // another process did it, or the import is gone
@@ -285,8 +290,8 @@ func importable(im *pennypost.Import, rows []importRow) ([]pennypost.Suppression
 		r := &rows[i]
 		s := pennypost.Suppression{ServerID: im.ServerID, Stream: im.Stream}
 		fault := r.Fault
-		var err error
-		if s.Address, err = parseAddress(r.Address); err != nil {
+		var ok bool
+		if s.Address, ok = parseAddress(r.Address); !ok {
 			fault = textBadAddress
 		}
 		reason, ok := suppressionReason(r.Reason)

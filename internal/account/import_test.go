@@ -2,7 +2,9 @@ package account
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -55,7 +57,7 @@ func TestImportLarge(t *testing.T) {
 	w := newWorld(t)
 	s := w.server(t, w.one, "Shop")
 	defer w.running(t)()
-	const n = 100_000
+	const n = importAddresses
 	f := importFile(t, n)
 	began := time.Now()
 	im := must[*pennypost.Import](t)(w.Import(t.Context(), s.ID, "outbound", f))
@@ -75,10 +77,10 @@ func TestImportLarge(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("%d addresses in %v; the slowest of other transactions took %v", n, took, slowest)
-	if limit := 10 * time.Second * raceFactor; took > limit {
-		t.Errorf("took %v, want %v", took, limit)
+	if took > 10*time.Second {
+		t.Errorf("took %v, want 10 s at most", took)
 	}
-	if limit := time.Second * raceFactor; slowest > limit {
+	if slowest > 2*time.Second {
 		t.Errorf("another transaction waited for %v", slowest)
 	}
 	got := w.completed(t, im, 0)
@@ -142,5 +144,34 @@ func TestImportClamps(t *testing.T) {
 	list := must[[]pennypost.Suppression](t)(w.SuppressionPage(t.Context(), SuppressionFilter{Server: s.ID, Stream: "outbound"}, "", "", 10))
 	if len(list) != 1 || !list[0].At.Equal(w.clock.Now()) || list[0].Reason != "ManualSuppression" || list[0].Origin != "Customer" {
 		t.Errorf("%+v", list)
+	}
+}
+
+// A part that is damaged in the database fails alone, and is told of.
+func TestImportDamaged(t *testing.T) {
+	w := newWorld(t)
+	s := w.server(t, w.one, "Shop")
+	im := must[*pennypost.Import](t)(w.Import(t.Context(), s.ID, "outbound", importFile(t, 2*partEntries+3)))
+	if err := w.st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "pennypost.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), `UPDATE import_parts SET checksum = checksum + 1 WHERE n = 1`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if w.st, err = store.Open(t.Context(), store.Config{Dir: w.dir, Now: w.clock.Now}); err != nil {
+		t.Fatal(err)
+	}
+	w.restart(t, nil)
+	defer w.running(t)()
+	got := w.completed(t, im, 20*time.Second)
+	if got.Processed != got.Total || got.Added != partEntries+3 || got.Failed != partEntries || len(got.Errors) != 1 || got.Errors[0].Text != "500 entries were lost by a fault of ours." {
+		t.Errorf("%+v", got)
 	}
 }

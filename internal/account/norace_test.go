@@ -2,4 +2,4 @@
 
 package account
 
-const raceFactor = 1
+const importAddresses = 100_000

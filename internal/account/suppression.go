@@ -66,12 +66,13 @@ func (a *Accounts) changeSuppressions(ctx context.Context, server pennypost.Serv
 		results = make([]SuppressionResult, len(given)) // of this try
 		for n, text := range given {
 			results[n].Given = text
-			addr, err := parseAddress(text)
-			if err != nil {
+			addr, ok := parseAddress(text)
+			if !ok {
 				results[n].Refused = textBadAddress
 				continue
 			}
 			s := pennypost.Suppression{ServerID: server, Stream: stream, Address: addr}
+			var err error
 			if results[n].Refused, err = change(tx, s); err != nil {
 				return err
 			}
@@ -82,9 +83,9 @@ func (a *Accounts) changeSuppressions(ctx context.Context, server pennypost.Serv
 }
 
 // parseAddress reads a bare address.
-func parseAddress(text string) (pennypost.Address, error) {
+func parseAddress(text string) (pennypost.Address, bool) {
 	m, _, err := eml.ParsePath(text)
-	return pennypost.Address(m.Addr()), err
+	return pennypost.Address(m.Addr()), err == nil
 }
 
 // SuppressionFilter says which entries of a list are wanted.
@@ -94,11 +95,10 @@ type SuppressionFilter = store.SuppressionFilter
 // after one on. An address text that is none finds nothing.
 func (a *Accounts) SuppressionPage(ctx context.Context, f SuppressionFilter, address string, after pennypost.Address, n int) ([]pennypost.Suppression, error) {
 	if address != "" {
-		addr, err := parseAddress(address)
-		if err != nil {
+		var ok bool
+		if f.Address, ok = parseAddress(address); !ok {
 			return nil, nil
 		}
-		f.Address = addr
 	}
 	var list []pennypost.Suppression
 	err := named("list suppressions", a.conf.Store.Browse(ctx, func(tx *store.Tx) (err error) {

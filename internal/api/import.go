@@ -264,15 +264,12 @@ func (a *API) readImportList(dec *json.Decoder, take func(*account.ImportEntry) 
 			return errJSON()
 		}
 		var w struct{ EmailAddress, SuppressionReason, Reason, Origin, CreatedAt string }
-		switch {
-		case raw[0] == '"':
-			if err := json.Unmarshal(raw, &w.EmailAddress); err != nil {
-				return errJSON()
-			}
-		default:
+		if raw[0] != '"' {
 			if err := decode(raw, &w); err != nil {
 				return err
 			}
+		} else if err := json.Unmarshal(raw, &w.EmailAddress); err != nil {
+			return errJSON()
 		}
 		if w.SuppressionReason == "" {
 			w.SuppressionReason = w.Reason

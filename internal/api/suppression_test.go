@@ -115,9 +115,15 @@ func TestDeleteSuppressions(t *testing.T) {
 		reason, origin string
 		ok             bool
 	}{
-		{"ManualSuppression", "Customer", true}, {"ManualSuppression", "Recipient", false}, {"ManualSuppression", "Admin", false},
-		{"HardBounce", "Recipient", true}, {"HardBounce", "Customer", true}, {"HardBounce", "Admin", false},
-		{"SpamComplaint", "Recipient", false}, {"SpamComplaint", "Customer", false}, {"SpamComplaint", "Admin", false},
+		{"ManualSuppression", "Customer", true},
+		{"ManualSuppression", "Recipient", false},
+		{"ManualSuppression", "Admin", false},
+		{"HardBounce", "Recipient", true},
+		{"HardBounce", "Customer", true},
+		{"HardBounce", "Admin", false},
+		{"SpamComplaint", "Recipient", false},
+		{"SpamComplaint", "Customer", false},
+		{"SpamComplaint", "Admin", false},
 	} {
 		addr := strings.ToLower(tt.reason + "." + tt.origin + "@shop.test")
 		r.onList(t, c.number, pennypost.Address(addr), tt.reason, tt.origin, time.Time{})

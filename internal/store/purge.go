@@ -153,7 +153,7 @@ func (tx *Tx) removeStream(ctx context.Context, server pennypost.ServerID, strea
 	if err := tx.lockAccept(ctx, 0, server, false); err != nil {
 		return err
 	}
-	const tokens = ` server_id = $1 AND kind = 3 AND stream = $2`
+	const tokens = ` server_id = $1 AND kind = 3 AND stream = $2` //nolint:gosec // names of columns
 	for _, query := range []string{
 		`DELETE FROM smtp_secrets WHERE token_id IN (SELECT id FROM tokens WHERE` + tokens + `)`,
 		`DELETE FROM tokens WHERE` + tokens,

@@ -2,10 +2,8 @@ package submit
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -261,24 +259,20 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// TestArchivedStream: S-070. Nothing archives yet, so the row is changed by
-// hand.
+// TestArchivedStream: S-070.
 func TestArchivedStream(t *testing.T) {
 	f := setup(t)
-	if err := f.store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", filepath.Join(f.dir, "pennypost.db"))
+	err := f.store.Update(t.Context(), func(tx *store.Tx) error {
+		st, err := tx.Stream(t.Context(), f.server.ID, "broadcast")
+		if err != nil {
+			return err
+		}
+		st.ArchivedAt = tx.Now()
+		return tx.SetStream(t.Context(), st)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.ExecContext(t.Context(), `UPDATE streams SET archived_at = 1 WHERE id = 'broadcast'`); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.open(t, f.dir)
 	s := good()
 	s.Stream = "broadcast"
 	const text = "The stream provided: 'broadcast' has been archived on this server."

@@ -74,8 +74,11 @@ func (j *JSON) rows(w http.ResponseWriter, r *http.Request, out *bufio.Writer, n
 	if err != nil {
 		return err
 	}
-	_, _ = out.WriteString(`{` + string(key) + `:[`) // an error stays with out
-	for first := true; len(rows) > 0; {
+	if _, err := out.WriteString(`{` + string(key) + `:[`); err != nil {
+		return err
+	}
+	comma := ""
+	for len(rows) > 0 {
 		end := time.Now().Add(rowsWithin) //nolint:forbidigo // deadlines are compared with the real clock
 		if err := http.NewResponseController(w).SetWriteDeadline(end); err != nil {
 			return err
@@ -85,13 +88,10 @@ func (j *JSON) rows(w http.ResponseWriter, r *http.Request, out *bufio.Writer, n
 			if err != nil {
 				return err
 			}
-			if !first {
-				_ = out.WriteByte(',')
-			}
-			first = false
-			if _, err := out.Write(b); err != nil {
+			if _, err := out.WriteString(comma + string(b)); err != nil {
 				return err
 			}
+			comma = ","
 		}
 		if rows, err = next(r.Context()); err != nil {
 			return err

@@ -243,7 +243,7 @@ func official(t *testing.T, n *fakenet.Net, in *instance, send func(string, map[
 	t.Helper()
 	got := send("postmark", map[string]any{
 		"host": in.web, "token": in.token, "from": "Shop <" + sender + ">", "to": "Ann <js@customer.test>",
-		"batchTo": "js-batch@customer.test", "subject": "from postmark",
+		"batchTo": "js-batch@customer.test", "partTo": "js-part@customer.test", "subject": "from postmark",
 	})
 	checkOne(t, n, "js@customer.test", "from postmark")
 	checkOne(t, n, "js-batch@customer.test", "from postmark batch")
@@ -257,8 +257,20 @@ func official(t *testing.T, n *fakenet.Net, in *instance, send func(string, map[
 		"details.Tag": "js", "details.Metadata.order": "8", "details.Recipients.0": "js@customer.test", "details.Status": "Sent",
 		"details.MessageEvents.0.Type": "Delivered", "details.TextBody": "Hello from the official client",
 		"list.TotalCount": 1.0, "list.Messages.0.Subject": "from postmark", "list.Messages.0.Attachments.0": "a.txt",
-		"dump": true,
+		"dump":                      true,
+		"created.MessageStreamType": "Broadcasts", "created.UpdatedAt": nil, "created.ArchivedAt": nil,
+		"created.SubscriptionManagementConfiguration.UnsubscribeHandlingType": "Postmark",
+		"edited.Name": "Edited", "edited.Description": "y", "filtered.TotalCount": 2.0, "hidden": 3.0, "shown": 4.0,
+		"archived.ID": dig(got, []string{"created", "ID"}), "archived.ServerID": dig(got, []string{"created", "ServerID"}), "unarchived.ArchivedAt": nil,
+		"errors.stream.code": 1226.0, "errors.stream.status": 422.0, "errors.stream.message": "The message stream for the provided 'ID' was not found.",
+		"suppressed.Suppressions.0.EmailAddress": "Left@customer.test", "suppressed.Suppressions.0.Status": "Suppressed", "suppressed.Suppressions.0.Message": nil,
+		"suppressed.Suppressions.1.Status": "Failed", "suppressed.Suppressions.1.Message": "An invalid email address was provided.",
+		"dumped.Suppressions.0.EmailAddress": "left@customer.test", "dumped.Suppressions.0.Origin": "Customer", "dumped.Suppressions.1": nil,
+		"errors.inactive.class": "InactiveRecipientsError", "errors.inactive.code": 406.0, "errors.inactive.recipients.0": "left@customer.test",
+		"partly.ErrorCode": 0.0, "partly.Message": "Message OK, but will not deliver to these inactive addresses: left@customer.test.",
+		"reactivated.Suppressions.0.Status": "Deleted", "reactivated.Suppressions.0.Message": nil, "emptied": 0.0,
 	}
+	checkOne(t, n, "js-part@customer.test", "from postmark partly")
 	for path, w := range want {
 		if g := dig(got, strings.Split(path, ".")); g != w {
 			t.Errorf("%s = %#v, want %#v", path, g, w)

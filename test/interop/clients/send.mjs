@@ -35,7 +35,7 @@ const ways = {
     ]);
     const errors = {};
     const failure = async (name, promise) => {
-      try { await promise; errors[name] = null; } catch (e) { errors[name] = { class: e.name, code: e.code, status: e.statusCode, message: e.message }; }
+      try { await promise; errors[name] = null; } catch (e) { errors[name] = { class: e.name, code: e.code, status: e.statusCode, message: e.message, recipients: e.recipients }; }
     };
     await failure("sender", client.sendEmail({ From: "x@elsewhere.test", To: s.to, Subject: "x", TextBody: "x" }));
     await failure("body", client.sendEmail({ From: s.from, To: s.to, Subject: "x" }));
@@ -49,9 +49,28 @@ const ways = {
       if (details.MessageEvents.length > 0) break;
       await new Promise((r) => setTimeout(r, 100));
     }
+    const stream = "js-" + Date.now().toString(36);
+    const created = await client.createMessageStream({ ID: stream, Name: "From postmark.js", MessageStreamType: "Broadcasts", Description: "x" });
+    const edited = await client.editMessageStream(stream, { Name: "Edited", Description: "y" });
+    const filtered = await client.getMessageStreams({ messageStreamType: "Broadcasts", includeArchivedStreams: false });
+    const archived = await client.archiveMessageStream(stream);
+    const hidden = await client.getMessageStreams();
+    const shown = await client.getMessageStreams({ includeArchivedStreams: true });
+    const unarchived = await client.unarchiveMessageStream(stream);
+    await failure("stream", client.getMessageStream("nope"));
+    const suppressed = await client.createSuppressions("outbound", { Suppressions: [{ EmailAddress: "Left@customer.test" }, { EmailAddress: "nonsense" }] });
+    const dumped = await client.getSuppressions("outbound", { emailAddress: "left@customer.test", suppressionReason: "ManualSuppression", origin: "Customer" });
+    await failure("inactive", client.sendEmail({ From: s.from, To: "left@customer.test", Subject: "x", TextBody: "x" }));
+    const partly = await client.sendEmail({ From: s.from, To: s.partTo + ", left@customer.test", Subject: s.subject + " partly", TextBody: "x" });
+    const reactivated = await client.deleteSuppressions("outbound", { Suppressions: [{ EmailAddress: "left@customer.test" }] });
+    const emptied = await client.getSuppressions("outbound");
     const list = await client.getOutboundMessages({ count: 10, offset: 0, tag: "js" });
     const dump = await client.getOutboundMessageDump(one.MessageID);
-    return { one, batch, errors, server, streams, details, list, dump: dump.Body.includes(s.subject) };
+    return {
+      created, edited, filtered, archived, hidden: hidden.TotalCount, shown: shown.TotalCount, unarchived,
+      suppressed, dumped, partly, reactivated, emptied: emptied.Suppressions.length,
+      one, batch, errors, server, streams, details, list, dump: dump.Body.includes(s.subject),
+    };
   },
   async templates() {
     const postmark = require("postmark");
