@@ -127,7 +127,9 @@ func TestSubscribeAgain(t *testing.T) {
 	w := newWorld(t)
 	m := w.message("ann@a.test")
 	const form = "application/x-www-form-urlencoded"
-	post := func(body string) answer { return w.do(http.MethodPost, w.off(m, 0), firefox, body, "Content-Type", form) }
+	post := func(body string) answer {
+		return w.do(http.MethodPost, w.off(m, 0), firefox, body, "Content-Type", form)
+	}
 	post("subscription=end")
 	if a := w.get(w.off(m, 0), firefox); !strings.Contains(a.body, "is unsubscribed") || !strings.Contains(a.body, `value="again"`) {
 		t.Errorf("the page says %s", a.body)

@@ -187,7 +187,9 @@ func lookUp(ctx context.Context, tx *store.Tx, hits []hit) (*known, error) {
 	return k, nil
 }
 
-func absent(err error) bool { return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) }
+func absent(err error) bool {
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged)
+}
 
 // reading makes of a hit what is stored.
 func (r *recorder) reading(h *hit, m *pennypost.Message, to *pennypost.Recipient) pennypost.Click {

@@ -26,7 +26,7 @@ const (
 
 // world is a Server with a store, which a real client asks.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	store   *store.Store
 	signer  *track.Signer
 	server  *track.Server
@@ -36,7 +36,7 @@ type world struct {
 	of      pennypost.ServerID // of the messages
 }
 
-func newWorld(t *testing.T, change ...func(c *track.ServerConfig)) *world {
+func newWorld(t testing.TB, change ...func(c *track.ServerConfig)) *world {
 	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -202,12 +202,7 @@ func (w *world) counted() store.StatCount {
 	w.view(func(ctx context.Context, tx *store.Tx) error {
 		hours, err := tx.StatsHours(ctx, w.of, "", time.Now().Add(-3*time.Hour), time.Now().Add(time.Hour))
 		for i := range hours {
-			sum.Opens += hours[i].Opens
-			sum.UniqueOpens += hours[i].UniqueOpens
-			sum.Clicks += hours[i].Clicks
-			sum.UniqueClicks += hours[i].UniqueClicks
-			sum.MachineOpens += hours[i].MachineOpens
-			sum.MachineClicks += hours[i].MachineClicks
+			sum = sum.Plus(hours[i].StatCount)
 		}
 		return err
 	})
