@@ -22,14 +22,14 @@ func TestAcceptedTracked(t *testing.T) {
 		{false, pennypost.TrackNone, store.StatCount{Sent: 3}},
 		{false, "", store.StatCount{Sent: 3}},
 		{true, pennypost.TrackNone, store.StatCount{Sent: 3, Tracked: 3, TrackedOpens: 3}},
-		{false, pennypost.TrackTextOnly, store.StatCount{Sent: 3, Tracked: 3, TrackedLinks: 3}},
-		{true, pennypost.TrackHTMLAndText, store.StatCount{Sent: 3, Tracked: 3, TrackedOpens: 3, TrackedLinks: 3}},
+		{false, pennypost.TrackTextOnly, store.StatCount{Sent: 3, Tracked: 3, TrackedLinks: 3, LinksSent: 6}},
+		{true, pennypost.TrackHTMLAndText, store.StatCount{Sent: 3, Tracked: 3, TrackedOpens: 3, TrackedLinks: 3, LinksSent: 6}},
 	} {
 		st := open(t)
 		m := message(t, st)
 		m.TrackOpens, m.TrackLinks = tt.opens, tt.links
 		ctx := t.Context()
-		if err := st.Update(ctx, func(tx *store.Tx) error { return event.Accepted(ctx, tx, m, 3) }); err != nil {
+		if err := st.Update(ctx, func(tx *store.Tx) error { return event.Accepted(ctx, tx, m, 3, 2) }); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(tt.want, counted(t, st, m)); d != "" {

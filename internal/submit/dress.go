@@ -55,6 +55,7 @@ type wardrobe struct {
 	dress       track.Dress
 	unsubscribe string // URL in List-Unsubscribe; "": the client's own stands
 	personal    bool   // it has the copy's token
+	links       int    // unique links that are tracked
 }
 
 // dressFor gives the dress of a draft under some settings; its zero value when
@@ -111,7 +112,7 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 	if is.Text != was.Text {
 		text.Content = []byte(is.Text)
 	}
-	dr.personal = is.Personal
+	dr.personal, dr.links = is.Personal, is.Links
 	if dr.wardrobe.dress.Unsubscribe {
 		dr.unsubscribe, dr.personal = d.conf.Dress.UnsubscribeURL(dr.wardrobe.dress.Base, dr.id), true
 	}
