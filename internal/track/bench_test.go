@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -71,5 +72,23 @@ func BenchmarkServe(b *testing.B) {
 	got := w.counted()
 	if n := got.Opens + got.Clicks + got.MachineClicks; n != int64(b.N) {
 		b.Errorf("%d of %d were recorded", n, b.N)
+	}
+}
+
+// BenchmarkHandler is a link's answer without a connection.
+func BenchmarkHandler(b *testing.B) {
+	w := newWorld(b)
+	m := w.message("ann@a.test")
+	url := w.link(m, 0, track.InHTML, 1, "https://acme.example/orders/778?line=1")
+	h := w.server.Handler()
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
+		r.Header.Set("User-Agent", firefox)
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if rec.Code != http.StatusFound {
+			b.Fatalf("got %d", rec.Code)
+		}
 	}
 }
