@@ -97,12 +97,12 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 	html, text := dressable(dr.root.HTMLBody()), dressable(dr.root.TextBody())
 	dr.html, dr.text = html != nil, text != nil
 	dr.placeholder = asks(html) || asks(text)
-	dr.wardrobe.dress = d.dressFor(dr, s)
-	if dr.wardrobe.dress == (track.Dress{}) {
+	dr.dress = d.dressFor(dr, s)
+	if dr.dress == (track.Dress{}) {
 		return nil
 	}
 	was := track.Dressed{HTML: bodyOf(html), Text: bodyOf(text)}
-	is := d.conf.Dress.Apply(dr.id, dr.wardrobe.dress, was.HTML, was.Text)
+	is := d.conf.Dress.Apply(dr.id, dr.dress, was.HTML, was.Text)
 	if err := room.grow(ctx, int64(len(is.HTML)+len(is.Text)-len(was.HTML)-len(was.Text))); err != nil {
 		return err
 	}
@@ -113,8 +113,8 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 		text.Content = []byte(is.Text)
 	}
 	dr.personal, dr.links = is.Personal, is.Links
-	if dr.wardrobe.dress.Unsubscribe {
-		dr.unsubscribe, dr.personal = d.conf.Dress.UnsubscribeURL(dr.wardrobe.dress.Base, dr.id), true
+	if dr.dress.Unsubscribe {
+		dr.unsubscribe, dr.personal = d.conf.Dress.UnsubscribeURL(dr.dress.Base, dr.id), true
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ const maxStale = 5
 
 // fitting refuses an entry that is to be dressed in another way.
 func (in *intake) fitting(e *entry, s settings) error {
-	if in.door.dressFor(e.draft, s) == e.wardrobe.dress {
+	if in.door.dressFor(e.draft, s) == e.dress {
 		return nil
 	}
 	e.found = s

@@ -2,6 +2,7 @@ package submit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -501,4 +502,37 @@ func TestGrowth(t *testing.T) {
 	if n := work.Held(); n != 0 {
 		t.Errorf("%d octets were not given back", n)
 	}
+}
+
+// TestStaleForEver: settings that change with every look end in a fault of ours,
+// which stores nothing, and keep nobody busy; the next message is not worse off.
+func TestStaleForEver(t *testing.T) {
+	f := dressing(t)
+	check, looks, steady := f.door.conf.Check, 0, false
+	f.door.conf.Check = func(ctx context.Context, tx *store.Tx, c pennypost.Caller) (*pennypost.ServerState, error) {
+		state, err := check(ctx, tx, c)
+		if looks++; state != nil {
+			state.TrackOpens = !steady && looks%2 == 1
+		}
+		return state, err
+	}
+	isRefusal := func(err error) bool { var e *pennypost.Error; return errors.As(err, &e) }
+	if _, err := f.door.Accept(t.Context(), f.api, linked()); !errors.Is(err, errStale) || isRefusal(err) || looks != maxStale {
+		t.Errorf("HTTP: %v after %d looks", err, looks)
+	}
+	looks = 1 - looks%2 // the next look finds what is not expected
+	if _, err := f.door.AcceptRaw(t.Context(), f.smtp, linkedRaw("")); !errors.Is(err, errStale) || isRefusal(err) {
+		t.Errorf("SMTP: %v", err)
+	}
+	looks = 1 - looks%2
+	for _, r := range f.door.AcceptBatch(t.Context(), f.api, []*Submission{linked(), linked()}) {
+		if !errors.Is(r.Err, errStale) || r.Accepted != nil {
+			t.Errorf("batch: %+v", r)
+		}
+	}
+	if n := f.messages(t); n != 0 || f.used(t) != 0 {
+		t.Errorf("%d messages stored, %d counted", n, f.used(t))
+	}
+	steady = true
+	f.accept(t, linked())
 }
