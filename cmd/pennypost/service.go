@@ -170,7 +170,7 @@ func (s *service) openMail(context.Context) error {
 		// What is under way when we stop has its share of the time for that.
 		Queue: queue.Config{Grace: s.conf.stopWithin * 2 / 5, Bytes: s.memory.queue},
 		Large: s.memory.large, Personal: s.personal,
-		Now:   s.now, Log: s.log, Metrics: s.metrics,
+		Now: s.now, Log: s.log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return err

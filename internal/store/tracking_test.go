@@ -60,7 +60,8 @@ func TestOpens(t *testing.T) {
 				r.ID, r.Tag, r.UserAgent = 0, "a\uFFFDb", "Möglich/\uFFFD1.0 'x'"
 			}
 			want := []pennypost.Open{
-				{Reading: machine, Count: 2, LastAt: machine.At}, {Reading: one, Count: 2, LastAt: later.At},
+				{Reading: machine, Count: 2, LastAt: machine.At},
+				{Reading: one, Count: 2, LastAt: later.At},
 				{Reading: two, Count: 1, LastAt: two.At},
 			}
 			if d := cmp.Diff(want, got); d != "" {
@@ -126,8 +127,11 @@ func TestReadingCounts(t *testing.T) {
 			kind store.ReadingKind
 			name string
 		}{
-			{&r, store.OpenClient, "Gmail"}, {&r, store.OpenClient, "Gmail"}, {&r, store.OpenClient, "Thunderbird"},
-			{&other, store.OpenClient, "Gmail"}, {&r, store.ClickLocation, "HTML"},
+			{&r, store.OpenClient, "Gmail"},
+			{&r, store.OpenClient, "Gmail"},
+			{&r, store.OpenClient, "Thunderbird"},
+			{&other, store.OpenClient, "Gmail"},
+			{&r, store.ClickLocation, "HTML"},
 		} {
 			update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.CountReading(ctx, c.r, c.kind, c.name) })
 		}

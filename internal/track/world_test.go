@@ -36,27 +36,27 @@ type world struct {
 	of      pennypost.ServerID // of the messages
 }
 
-func newWorld(t testing.TB, change ...func(c *track.ServerConfig)) *world {
-	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
+func newWorld(tb testing.TB, change ...func(c *track.ServerConfig)) *world {
+	tb.Helper()
+	st, err := store.Open(tb.Context(), store.Config{Dir: tb.TempDir()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := st.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	w := &world{t: t, store: st, signer: track.NewSigner([]byte("the key of the test")), metrics: metrics.New(), of: 7}
+	w := &world{t: tb, store: st, signer: track.NewSigner([]byte("the key of the test")), metrics: metrics.New(), of: 7}
 	c := track.ServerConfig{Store: st, Signers: []*track.Signer{w.signer}, Metrics: w.metrics}
 	for _, f := range change {
 		f(&c)
 	}
 	if w.server, err = track.NewServer(c); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.web = httptest.NewServer(w.server.Handler())
-	t.Cleanup(w.web.Close)
+	tb.Cleanup(w.web.Close)
 	w.run()
 	return w
 }
