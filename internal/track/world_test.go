@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,6 +61,19 @@ func newWorld(tb testing.TB, change ...func(c *track.ServerConfig)) *world {
 	w.run()
 	return w
 }
+
+// clock is a Server's clock that moves only when it is told to.
+type clock struct{ us atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.us.Store(time.Now().UnixMicro())
+	return c
+}
+
+func (c *clock) now() time.Time            { return time.UnixMicro(c.us.Load()) }
+func (c *clock) move(d time.Duration)      { c.us.Add(d.Microseconds()) }
+func (c *clock) set(s *track.ServerConfig) { s.Now = c.now }
 
 // run starts Run, as the service does.
 func (w *world) run() {
