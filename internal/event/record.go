@@ -28,17 +28,18 @@ func Record(ctx context.Context, tx *store.Tx, e *pennypost.Event) error {
 	return nil
 }
 
-// Accepted counts n recipients of a message that was accepted.
-func Accepted(ctx context.Context, tx *store.Tx, m *pennypost.Message, n int) error {
+// Accepted counts n recipients of a message that was accepted, with so many
+// tracked links in the copy of each.
+func Accepted(ctx context.Context, tx *store.Tx, m *pennypost.Message, n, links int) error {
 	c := store.StatCount{Server: m.ServerID, Stream: m.Stream, Tag: m.Tag, Sent: int64(n)}
-	links := m.TrackLinks != "" && m.TrackLinks != pennypost.TrackNone
+	trackLinks := m.TrackLinks != "" && m.TrackLinks != pennypost.TrackNone
 	if m.TrackOpens {
 		c.TrackedOpens = int64(n)
 	}
-	if links {
-		c.TrackedLinks = int64(n)
+	if trackLinks {
+		c.TrackedLinks, c.LinksSent = int64(n), int64(n)*int64(links)
 	}
-	if m.TrackOpens || links {
+	if m.TrackOpens || trackLinks {
 		c.Tracked = int64(n)
 	}
 	if err := tx.CountStats(ctx, c); err != nil {

@@ -23,7 +23,7 @@ func full(st *store.Store) *store.NewMessage {
 	m.Jobs = m.Jobs[:2]
 	x := m.Message
 	x.AccountID, x.ServerID, x.Stream = 7, 8, "news"
-	x.Broadcast, x.Sandbox, x.TrackOpens, x.NeedsSMTPUTF8 = true, true, true, true
+	x.Broadcast, x.Sandbox, x.TrackOpens, x.NeedsSMTPUTF8, x.Personal = true, true, true, true, true
 	x.Source = pennypost.SourceSMTP
 	x.To = []pennypost.Mailbox{{Name: `Ann "the Box" Möller`, Address: "ann@shop.example"}}
 	x.Cc = []pennypost.Mailbox{{Address: "Bob@shop.example"}, {Name: "Eve", Address: "eve@else.example"}}

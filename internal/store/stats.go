@@ -32,8 +32,8 @@ type StatCount struct {
 	MachineOpens, MachineClicks int64 // not in the figures above
 }
 
-// add sums up two counts of the same hour.
-func (c *StatCount) add(o *StatCount) {
+// Plus sums up two counts. Server, stream and tag are those of the first.
+func (c StatCount) Plus(o StatCount) StatCount {
 	c.Sent += o.Sent
 	c.Delivered += o.Delivered
 	c.Deferred += o.Deferred
@@ -49,6 +49,7 @@ func (c *StatCount) add(o *StatCount) {
 	c.UniqueClicks += o.UniqueClicks
 	c.MachineOpens += o.MachineOpens
 	c.MachineClicks += o.MachineClicks
+	return c
 }
 
 // StatHour is what was counted in one hour (UTC).
@@ -116,7 +117,7 @@ func (c *counter) add(list []StatHour) {
 			c.sums[k] = &copied
 			continue
 		}
-		sum.add(&h.StatCount)
+		sum.StatCount = sum.Plus(h.StatCount)
 	}
 }
 

@@ -28,6 +28,15 @@
 // message is stored with its recipients bounced, without jobs. Content is the
 // parsed form, which many submissions may share (content.go).
 //
+// # Tracking
+//
+// Whether a message gets a pixel, tracked links and unsubscribe links depends on
+// server, stream and sender as well (contract/tracking.md §1), which only the
+// transaction knows. It is rendered by what was found last time for the same
+// ones; when something else is found, and it would be another message, the
+// transaction takes nothing, and the message is made anew (dress.go). What is
+// stored is the copy that no recipient gets: delivery replaces its tokens.
+//
 // # When the door is closed
 //
 // New mail is refused for now, before it is sent, when the disk of the store has

@@ -55,6 +55,7 @@ type wardrobe struct {
 	dress       track.Dress
 	unsubscribe string // URL in List-Unsubscribe; "": the client's own stands
 	personal    bool   // it has the copy's token
+	links       int    // unique links that are tracked
 }
 
 // dressFor gives the dress of a draft under some settings; its zero value when
@@ -96,12 +97,12 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 	html, text := dressable(dr.root.HTMLBody()), dressable(dr.root.TextBody())
 	dr.html, dr.text = html != nil, text != nil
 	dr.placeholder = asks(html) || asks(text)
-	dr.wardrobe.dress = d.dressFor(dr, s)
-	if dr.wardrobe.dress == (track.Dress{}) {
+	dr.dress = d.dressFor(dr, s)
+	if dr.dress == (track.Dress{}) {
 		return nil
 	}
 	was := track.Dressed{HTML: bodyOf(html), Text: bodyOf(text)}
-	is := d.conf.Dress.Apply(dr.id, dr.wardrobe.dress, was.HTML, was.Text)
+	is := d.conf.Dress.Apply(dr.id, dr.dress, was.HTML, was.Text)
 	if err := room.grow(ctx, int64(len(is.HTML)+len(is.Text)-len(was.HTML)-len(was.Text))); err != nil {
 		return err
 	}
@@ -111,9 +112,9 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 	if is.Text != was.Text {
 		text.Content = []byte(is.Text)
 	}
-	dr.personal = is.Personal
-	if dr.wardrobe.dress.Unsubscribe {
-		dr.unsubscribe, dr.personal = d.conf.Dress.UnsubscribeURL(dr.wardrobe.dress.Base, dr.id), true
+	dr.personal, dr.links = is.Personal, is.Links
+	if dr.dress.Unsubscribe {
+		dr.unsubscribe, dr.personal = d.conf.Dress.UnsubscribeURL(dr.dress.Base, dr.id), true
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ const maxStale = 5
 
 // fitting refuses an entry that is to be dressed in another way.
 func (in *intake) fitting(e *entry, s settings) error {
-	if in.door.dressFor(e.draft, s) == e.wardrobe.dress {
+	if in.door.dressFor(e.draft, s) == e.dress {
 		return nil
 	}
 	e.found = s

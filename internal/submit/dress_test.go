@@ -2,6 +2,7 @@ package submit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -161,56 +162,88 @@ func linkedRaw(fields string) *Raw {
 		strings.ReplaceAll(linkedText, "\r\n", "\n") + "--b\nContent-Type: text/html\n\n" + linkedHTML + "\n--b--\n")
 }
 
+// switches are what a message says of tracking.
+type switches struct {
+	opens string // "", "true" or "false"
+	links pennypost.TrackLinks
+}
+
+// wanted is contract/tracking.md §1.
+func (s switches) wanted(server *pennypost.Server, pending bool) look {
+	want := look{TrackOpens: server.TrackOpens || s.opens == "true", Links: server.TrackLinks}
+	if s.links != "" {
+		want.Links = s.links
+	}
+	if pending {
+		want.Links = pennypost.TrackNone
+	}
+	if want.TrackOpens {
+		want.Opens = 1
+	}
+	if want.Links == pennypost.TrackHTMLAndText || want.Links == pennypost.TrackHTMLOnly {
+		want.HTMLLinks = 1
+	}
+	if want.Links == pennypost.TrackHTMLAndText || want.Links == pennypost.TrackTextOnly {
+		want.TextLinks = 1
+	}
+	if want.Personal = want.Opens+want.HTMLLinks+want.TextLinks > 0; want.Personal {
+		want.Base = trackBase
+	}
+	return want
+}
+
 // TestTrackingSwitches is all of contract/tracking.md §1: server and message,
 // over HTTP and over SMTP, for accounts that are approved or not.
 func TestTrackingSwitches(t *testing.T) {
 	f := dressing(t)
-	all := []pennypost.TrackLinks{"", pennypost.TrackNone, pennypost.TrackHTMLAndText, pennypost.TrackHTMLOnly, pennypost.TrackTextOnly}
+	links := []pennypost.TrackLinks{pennypost.TrackNone, pennypost.TrackHTMLAndText, pennypost.TrackHTMLOnly, pennypost.TrackTextOnly}
+	var all []switches
+	for _, opens := range []string{"", "true", "false"} {
+		for _, l := range append(links, "") {
+			all = append(all, switches{opens, l})
+		}
+	}
 	for _, serverOpens := range []bool{false, true} {
-		for _, serverLinks := range all[1:] {
+		for _, serverLinks := range links {
 			for _, pending := range []bool{false, true} {
 				f.set(t, func(a *pennypost.Account, s *pennypost.Server) {
 					a.Pending, s.TrackOpens, s.TrackLinks = pending, serverOpens, serverLinks
 				})
-				for _, opens := range []string{"", "true", "false"} {
-					for _, links := range all {
-						want := look{TrackOpens: serverOpens || opens == "true", Links: serverLinks}
-						if links != "" {
-							want.Links = links
-						}
-						if pending {
-							want.Links = pennypost.TrackNone
-						}
-						if want.TrackOpens {
-							want.Opens = 1
-						}
-						if want.Links == pennypost.TrackHTMLAndText || want.Links == pennypost.TrackHTMLOnly {
-							want.HTMLLinks = 1
-						}
-						if want.Links == pennypost.TrackHTMLAndText || want.Links == pennypost.TrackTextOnly {
-							want.TextLinks = 1
-						}
-						if want.Personal = want.Opens+want.HTMLLinks+want.TextLinks > 0; want.Personal {
-							want.Base = trackBase
-						}
-						name := fmt.Sprintf("server %v %s, pending %v, message %q %q", serverOpens, serverLinks, pending, opens, links)
-						s := linked()
-						s.To, s.TrackLinks = "jane@acme.example", string(links)
-						if opens != "" {
-							on := opens == "true"
-							s.TrackOpens = &on
-						}
-						if got := f.look(t, f.load(t, f.accept(t, s).ID)); got != want {
-							t.Errorf("%s, HTTP: got %+v\nwant %+v", name, got, want)
-						}
-						r := linkedRaw(fmt.Sprintf("X-PM-TrackOpens: %s\nX-PM-TrackLinks: %s\n", opens, links))
-						r.Recipients[0].Domain = "acme.example"
-						if got := f.look(t, f.acceptRaw(t, r)); got != want {
-							t.Errorf("%s, SMTP: got %+v\nwant %+v", name, got, want)
-						}
-					}
-				}
+				f.switched(t, all, pending)
 			}
+		}
+	}
+}
+
+// switched sends a message for each of the switches over both edges.
+func (f *fixture) switched(t *testing.T, all []switches, pending bool) {
+	t.Helper()
+	var batch []*Submission
+	for _, is := range all {
+		s := linked()
+		s.To, s.TrackLinks = "jane@acme.example", string(is.links)
+		if is.opens != "" {
+			on := is.opens == "true"
+			s.TrackOpens = &on
+		}
+		batch = append(batch, s)
+	}
+	for i, r := range f.door.AcceptBatch(t.Context(), f.api, batch) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if got, want := f.look(t, f.load(t, r.Accepted.ID)), all[i].wanted(&f.server, pending); got != want {
+			t.Errorf("server %v %s, pending %v, %+v, HTTP: got %+v\nwant %+v", f.server.TrackOpens, f.server.TrackLinks, pending, all[i], got, want)
+		}
+	}
+	for i, is := range all {
+		if pending && i%4 > 0 { // a commit each; the account makes no difference to SMTP
+			continue
+		}
+		r := linkedRaw(fmt.Sprintf("X-PM-TrackOpens: %s\nX-PM-TrackLinks: %s\n", is.opens, is.links))
+		r.Recipients[0].Domain = "acme.example"
+		if got, want := f.look(t, f.acceptRaw(t, r)), is.wanted(&f.server, pending); got != want {
+			t.Errorf("server %v %s, pending %v, %+v, SMTP: got %+v\nwant %+v", f.server.TrackOpens, f.server.TrackLinks, pending, is, got, want)
 		}
 	}
 }
@@ -501,4 +534,37 @@ func TestGrowth(t *testing.T) {
 	if n := work.Held(); n != 0 {
 		t.Errorf("%d octets were not given back", n)
 	}
+}
+
+// TestStaleForEver: settings that change with every look end in a fault of ours,
+// which stores nothing, and keep nobody busy; the next message is not worse off.
+func TestStaleForEver(t *testing.T) {
+	f := dressing(t)
+	check, looks, steady := f.door.conf.Check, 0, false
+	f.door.conf.Check = func(ctx context.Context, tx *store.Tx, c pennypost.Caller) (*pennypost.ServerState, error) {
+		state, err := check(ctx, tx, c)
+		if looks++; state != nil {
+			state.TrackOpens = !steady && looks%2 == 1
+		}
+		return state, err
+	}
+	isRefusal := func(err error) bool { var e *pennypost.Error; return errors.As(err, &e) }
+	if _, err := f.door.Accept(t.Context(), f.api, linked()); !errors.Is(err, errStale) || isRefusal(err) || looks != maxStale {
+		t.Errorf("HTTP: %v after %d looks", err, looks)
+	}
+	looks = 1 - looks%2 // the next look finds what is not expected
+	if _, err := f.door.AcceptRaw(t.Context(), f.smtp, linkedRaw("")); !errors.Is(err, errStale) || isRefusal(err) {
+		t.Errorf("SMTP: %v", err)
+	}
+	looks = 1 - looks%2
+	for _, r := range f.door.AcceptBatch(t.Context(), f.api, []*Submission{linked(), linked()}) {
+		if !errors.Is(r.Err, errStale) || r.Accepted != nil {
+			t.Errorf("batch: %+v", r)
+		}
+	}
+	if n := f.messages(t); n != 0 || f.used(t) != 0 {
+		t.Errorf("%d messages stored, %d counted", n, f.used(t))
+	}
+	steady = true
+	f.accept(t, linked())
 }

@@ -1,6 +1,7 @@
 package submit
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,9 +10,26 @@ import (
 
 	"pennypost"
 	"pennypost/internal/eml"
+	"pennypost/internal/track"
 )
 
 func asRefusal(err error, e **pennypost.Error) bool { return errors.As(err, e) }
+
+// wholeTokens wants each token of the copy that a reader of the bodies finds to be
+// found in the octets too, where delivery replaces it; one more is in the header.
+func wholeTokens(t *testing.T, d *Door, dr *draft, root *eml.Part) {
+	t.Helper()
+	token := d.conf.Dress.Token(dr.id, track.Copy)
+	read := 1
+	for _, p := range []*eml.Part{root.HTMLBody(), root.TextBody()} {
+		if p != nil && !p.Preserved() {
+			read += bytes.Count(p.Content, []byte(token))
+		}
+	}
+	if n := bytes.Count(dr.content, []byte(token)); n != read || !dr.personal {
+		t.Errorf("%d tokens are whole, %d are read:\n%s", n, read, dr.content)
+	}
+}
 
 // FuzzAcceptRaw: any octets give a message that is safe to send, or a refusal.
 func FuzzAcceptRaw(f *testing.F) {
@@ -37,6 +55,9 @@ func FuzzAcceptRaw(f *testing.F) {
 		r := &Raw{Data: data, Recipients: []eml.Mailbox{{Local: "jane", Domain: "example.com"}}}
 		dr, err := d.draftRaw(c, r)
 		if err == nil {
+			err = d.dress(t.Context(), dr, settings{opens: true, links: pennypost.TrackHTMLAndText, unsubscribe: true}, nil)
+		}
+		if err == nil {
 			err = d.render(dr)
 		}
 		if err != nil {
@@ -53,6 +74,7 @@ func FuzzAcceptRaw(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was rendered cannot be read: %v", err)
 		}
+		wholeTokens(t, d, dr, p.Root)
 		from, err := eml.ParseHeaderMailboxes(p.Get("From"))
 		if err != nil || len(p.Values("From")) != 1 || len(from) != 1 || from[0].Addr() != dr.from.Addr() {
 			t.Errorf("From reads %v (%v), want %v", from, err, dr.from)

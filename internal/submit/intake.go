@@ -253,7 +253,7 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 	if err != nil {
 		return err
 	}
-	if err := event.Accepted(ctx, in.tx, e.message, live); err != nil {
+	if err := event.Accepted(ctx, in.tx, e.message, live, e.links); err != nil {
 		return err
 	}
 	switch {

@@ -70,6 +70,27 @@
 // </body> that is a tag; without one to the end, or before what is left open
 // there (a comment, a script, half a tag), in which they would not be markup.
 //
+// # Answers
+//
+// [Server] answers pixels and links with nothing but the URL, and keeps what it
+// was asked for in a bounded buffer. [Server.Run] writes that in batches: each
+// hit within a second, so that this is what a crash can lose, and all of them at
+// the end. It first looks up message and recipient, then adds rows, counters and
+// events in one transaction (package event). When the buffer is full links lead
+// on, and a metric counts what is lost; while the database is away hits wait.
+// A HEAD and the copy record nothing.
+//
+// Unsubscribing is no such hit: the answer says what is on the disk.
+//
+// # Machines
+//
+// machineRules is the one table of what no person did. Hits wait a little before
+// they are written, so that three links followed at once are seen together.
+// Machines have rows of their own beside those of people: neither hides the
+// other, and they are in no count, no event and no list of the contract. What
+// fetches images for the readers of a mailbox provider is a reader
+// (contract/tracking.md §2), but tells nothing about system and place.
+//
 // # Bounds
 //
 // Time and space grow with the size of the bodies alone. Links and placeholders

@@ -16,7 +16,21 @@ func tagName(raw string, i int) string {
 	for n < len(raw) && !isSpace(raw[n]) && raw[n] != '/' && raw[n] != '>' {
 		n++
 	}
-	return strings.ToLower(raw[i:n])
+	return asciiLower(raw[i:n])
+}
+
+// asciiLower leaves all but A to Z as it is, as HTML does with names.
+func asciiLower(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) < 0 {
+		return s
+	}
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + ('a' - 'A')
+		}
+	}
+	return string(b)
 }
 
 // findHref finds the value of a start tag's href attribute, without quotes. Of

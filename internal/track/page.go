@@ -60,7 +60,10 @@ func (p *page) write(w http.ResponseWriter, r *http.Request, status int, v view)
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(b.String())) // who went away needs none
+	if r.Method == http.MethodHead {
+		return
+	}
+	if _, err := w.Write([]byte(b.String())); err != nil {
+		return // the client went away
 	}
 }

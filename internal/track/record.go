@@ -19,6 +19,8 @@ const (
 	holdFor     = 600 * time.Millisecond
 	// recordAtOnce is how many are written in a transaction.
 	recordAtOnce = 64
+	// sayEvery bounds how often it is logged that the database is away.
+	sayEvery = 30 * time.Second
 	// endWithin is how long the rest may take at the end.
 	endWithin = 5 * time.Second
 )
@@ -40,6 +42,7 @@ type recorder struct {
 	lost   *metrics.Counter
 
 	waiting []hit // taken and not written yet
+	said    time.Time
 }
 
 func newRecorder(c *ServerConfig, b *buffer, p *places, lost *metrics.Counter) *recorder {
@@ -82,7 +85,10 @@ func (r *recorder) record(ctx context.Context, before time.Time) {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-			r.conf.Log.DebugContext(ctx, "opens and clicks wait", "count", len(r.waiting), "err", err)
+			if now := r.conf.Now(); now.Sub(r.said) >= sayEvery {
+				r.said = now
+				r.conf.Log.WarnContext(ctx, "opens and clicks wait for the database", "count", len(r.waiting), "err", err)
+			}
 			return
 		default:
 			r.singly(ctx, part, err)

@@ -16,20 +16,29 @@ import (
 // What was answered is on the disk within a second, whatever happens then: the
 // test reads it while nobody has told the Server to stop.
 func TestRecordedWithinASecond(t *testing.T) {
-	w := newWorld(t)
-	m := w.message("ann@a.test")
-	began := time.Now()
-	w.get(w.pixel(m, 0), firefox)
-	w.get(w.link(m, 0, track.InHTML, 1, "https://acme.example/"), firefox)
-	for len(w.opens(m)) == 0 || len(w.clicks(m)) == 0 {
-		if time.Since(began) > time.Second {
-			t.Fatalf("after a second: %d opens and %d clicks", len(w.opens(m)), len(w.clicks(m)))
+	var best time.Duration
+	for range 3 { // a busy machine may have had no time for one
+		w := newWorld(t)
+		m := w.message("ann@a.test")
+		began := time.Now()
+		w.get(w.pixel(m, 0), firefox)
+		w.get(w.link(m, 0, track.InHTML, 1, "https://acme.example/"), firefox)
+		asked := time.Now()
+		for len(w.opens(m)) == 0 || len(w.clicks(m)) == 0 {
+			if time.Since(asked) > 20*time.Second {
+				t.Fatalf("%d opens and %d clicks", len(w.opens(m)), len(w.clicks(m)))
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		time.Sleep(10 * time.Millisecond)
+		best = time.Since(asked)
+		if at := w.opens(m)[0].At; at.Before(began.Add(-time.Millisecond)) || at.After(asked) {
+			t.Errorf("the time is %v, asked from %v to %v", at, began, asked)
+		}
+		if best <= time.Second {
+			return
+		}
 	}
-	if at := w.opens(m)[0].At; at.Before(began.Add(-time.Millisecond)) || at.After(began.Add(500*time.Millisecond)) {
-		t.Errorf("the time is %v, asked at %v", at, began)
-	}
+	t.Errorf("it took %v", best)
 }
 
 // The end waits for what was answered just before it.
@@ -99,42 +108,43 @@ func TestPrivate(t *testing.T) {
 // person who comes later is still the first.
 func TestMachines(t *testing.T) {
 	const library, scanner = "Go-http-client/1.1", "Mozilla/5.0 (compatible; Barracuda Sentinel (EE))"
-	now := time.Now()
 	tests := []struct {
-		name    string
-		state   pennypost.RecipientState
-		changed time.Time
-		agent   string
-		header  []string
-		rule    string // "": a person
+		name   string
+		state  pennypost.RecipientState
+		ago    time.Duration // of its last change
+		agent  string
+		header []string
+		rule   string // "": a person
 	}{
-		{"browser", pennypost.Delivered, now.Add(-time.Minute), firefox, nil, ""},
-		{"browser at once", pennypost.Delivered, now, firefox, nil, ""},
-		{"nothing said", pennypost.Delivered, now.Add(-time.Minute), "", nil, "no user agent"},
-		{"scanner", pennypost.Delivered, now.Add(-time.Minute), scanner, nil, "scanner"},
-		{"prefetch", pennypost.Delivered, now.Add(-time.Minute), firefox, []string{"Sec-Purpose", "prefetch;prerender"}, "prefetch"},
-		{"prefetch in the old way", pennypost.Delivered, now.Add(-time.Minute), firefox, []string{"Purpose", "prefetch"}, "prefetch"},
-		{"library at once", pennypost.Delivered, now, library, nil, "library at delivery"},
-		{"library before the delivery was noted", pennypost.Queued, now, library, nil, "library at delivery"},
-		{"library later", pennypost.Delivered, now.Add(-time.Minute), library, nil, ""},
-		{"library after an attempt that failed", pennypost.Deferred, now, library, nil, ""},
-		{"proxy of Gmail at once", pennypost.Delivered, now, gmail, nil, ""},
-		{"proxy of Apple", pennypost.Delivered, now, "Mozilla/5.0", nil, ""},
-		{"unknown program", pennypost.Delivered, now.Add(-time.Minute), "Fetch-o-matic", nil, ""},
+		{"browser", pennypost.Delivered, time.Minute, firefox, nil, ""},
+		{"browser at once", pennypost.Delivered, 0, firefox, nil, ""},
+		{"nothing said", pennypost.Delivered, time.Minute, "", nil, "no user agent"},
+		{"scanner", pennypost.Delivered, time.Minute, scanner, nil, "scanner"},
+		{"prefetch", pennypost.Delivered, time.Minute, firefox, []string{"Sec-Purpose", "prefetch;prerender"}, "prefetch"},
+		{"prefetch in the old way", pennypost.Delivered, time.Minute, firefox, []string{"Purpose", "prefetch"}, "prefetch"},
+		{"library at once", pennypost.Delivered, 0, library, nil, "library at delivery"},
+		{"library before the delivery was noted", pennypost.Queued, 0, library, nil, "library at delivery"},
+		{"library just in time", pennypost.Delivered, 1999 * time.Millisecond, library, nil, "library at delivery"},
+		{"library later", pennypost.Delivered, 2 * time.Second, library, nil, ""},
+		{"library after an attempt that failed", pennypost.Deferred, 0, library, nil, ""},
+		{"proxy of Gmail at once", pennypost.Delivered, 0, gmail, nil, ""},
+		{"proxy of Apple", pennypost.Delivered, 0, "Mozilla/5.0", nil, ""},
+		{"unknown program", pennypost.Delivered, time.Minute, "Fetch-o-matic", nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			m := w.messageIn(tt.state, tt.changed, "ann@a.test")
+			c := newClock()
+			w := newWorld(t, c.set)
+			m := w.messageIn(tt.state, c.now().Add(-tt.ago), "ann@a.test")
 			link := w.link(m, 0, track.InHTML, 1, "https://acme.example/")
 			w.get(w.pixel(m, 0), tt.agent, tt.header...)
 			if a := w.get(link, tt.agent, tt.header...); a.status != http.StatusFound {
 				t.Errorf("got %d", a.status)
 			}
 			w.stop()
-			o, c := w.opens(m), w.clicks(m)
-			if len(o) != 1 || len(c) != 1 || o[0].Machine != tt.rule || c[0].Machine != tt.rule {
-				t.Fatalf("got %+v, %+v; want rule %q", o, c, tt.rule)
+			opens, clicks := w.opens(m), w.clicks(m)
+			if len(opens) != 1 || len(clicks) != 1 || opens[0].Machine != tt.rule || clicks[0].Machine != tt.rule {
+				t.Fatalf("got %+v, %+v; want rule %q", opens, clicks, tt.rule)
 			}
 			want, events := store.StatCount{Opens: 1, UniqueOpens: 1, Clicks: 1, UniqueClicks: 1}, 2
 			if tt.rule != "" {
@@ -157,10 +167,12 @@ func TestMachines(t *testing.T) {
 // Who follows three links and more in half a second is no person; the first of
 // them too.
 func TestBurst(t *testing.T) {
-	w := newWorld(t)
+	c := newClock()
+	w := newWorld(t, c.set)
 	m, other := w.message("ann@a.test", "bob@b.test"), w.message("eve@c.test")
 	for no := 1; no <= 4; no++ {
 		w.get(w.link(m, 0, track.InHTML, no, fmt.Sprintf("https://acme.example/%d", no)), firefox)
+		c.move(200 * time.Millisecond)
 	}
 	// Two links of a copy, one link again and again, links of different copies: people.
 	for range 3 {
@@ -185,11 +197,12 @@ func TestBurst(t *testing.T) {
 
 // Three links at a person's pace are clicks.
 func TestNoBurst(t *testing.T) {
-	w := newWorld(t)
+	c := newClock()
+	w := newWorld(t, c.set)
 	m := w.message("ann@a.test")
 	for no := 1; no <= 3; no++ {
 		w.get(w.link(m, 0, track.InHTML, no, fmt.Sprintf("https://acme.example/%d", no)), firefox)
-		time.Sleep(300 * time.Millisecond)
+		c.move(300 * time.Millisecond)
 	}
 	w.stop()
 	if got, want := w.counted(), (store.StatCount{Clicks: 3, UniqueClicks: 3}); got != want {

@@ -155,8 +155,11 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, path string) {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Cross-Origin-Resource-Policy", "cross-origin") // webmail may ask for it
 		h.Set("Content-Length", "43")
-		if r.Method == http.MethodGet {
-			_, _ = w.Write([]byte(pixel)) // who went away needs none
+		if r.Method == http.MethodHead {
+			return
+		}
+		if _, err := w.Write([]byte(pixel)); err != nil {
+			return // the client went away; it was recorded all the same
 		}
 		return
 	}

@@ -14,7 +14,7 @@ import (
 
 // The pixel is a transparent image of one dot that nobody keeps
 // (contract/tracking.md §2).
-func TestPixel(t *testing.T) {
+func TestPixelIsServed(t *testing.T) {
 	w := newWorld(t)
 	m := w.message("ann@a.test", "Bob@b.test")
 	a := w.get(w.pixel(m, 1), firefox)

@@ -146,7 +146,7 @@ func (s *Signer) ReadUnsubscribe(path string) (id pennypost.MessageID, n int, ok
 	if !ok {
 		return id, 0, false
 	}
-	token, m, _ := strings.Cut(strings.TrimRightFunc(rest, notAlnum), "/")
+	token, m, _ := strings.Cut(trimJunk(rest), "/")
 	return s.readPersonal(m, token)
 }
 
@@ -186,14 +186,14 @@ func (s *Signer) ReadLink(path string) (Link, bool) {
 	if err != nil || no == 0 || f[0][1] == '0' || l.Location != InHTML && l.Location != InText {
 		return Link{}, false
 	}
-	l.No = int(no) //nolint:gosec // G115: of 31 bits
+	l.No = int(no)
 	if l.ID, ok = readMID(f[1]); !ok {
 		return Link{}, false
 	}
 	if l.Recipient, ok = s.ReadToken(l.ID, f[3]); !ok {
 		return Link{}, false
 	}
-	for _, raw := range []string{f[4], strings.TrimRightFunc(f[4], notAlnum)} {
+	for _, raw := range []string{f[4], trimJunk(f[4])} {
 		target, err := url.PathUnescape(raw)
 		if err == nil && hmac.Equal([]byte(s.linkSig(l.ID, l.Location, l.No, target)), []byte(f[2])) {
 			l.Target = target
@@ -253,4 +253,11 @@ func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-func notAlnum(r rune) bool { return r >= 0x80 || !isAlnum(byte(r)) }
+// trimJunk takes off what is behind the last letter or digit.
+func trimJunk(s string) string {
+	n := len(s)
+	for n > 0 && !isAlnum(s[n-1]) {
+		n--
+	}
+	return s[:n]
+}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 
 // world is a Server with a store, which a real client asks.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	store   *store.Store
 	signer  *track.Signer
 	server  *track.Server
@@ -36,30 +37,43 @@ type world struct {
 	of      pennypost.ServerID // of the messages
 }
 
-func newWorld(t *testing.T, change ...func(c *track.ServerConfig)) *world {
-	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
+func newWorld(tb testing.TB, change ...func(c *track.ServerConfig)) *world {
+	tb.Helper()
+	st, err := store.Open(tb.Context(), store.Config{Dir: tb.TempDir()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := st.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	w := &world{t: t, store: st, signer: track.NewSigner([]byte("the key of the test")), metrics: metrics.New(), of: 7}
+	w := &world{t: tb, store: st, signer: track.NewSigner([]byte("the key of the test")), metrics: metrics.New(), of: 7}
 	c := track.ServerConfig{Store: st, Signers: []*track.Signer{w.signer}, Metrics: w.metrics}
 	for _, f := range change {
 		f(&c)
 	}
 	if w.server, err = track.NewServer(c); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.web = httptest.NewServer(w.server.Handler())
-	t.Cleanup(w.web.Close)
+	tb.Cleanup(w.web.Close)
 	w.run()
 	return w
 }
+
+// clock is a Server's clock that moves only when it is told to.
+type clock struct{ us atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.us.Store(time.Now().UnixMicro())
+	return c
+}
+
+func (c *clock) now() time.Time            { return time.UnixMicro(c.us.Load()) }
+func (c *clock) move(d time.Duration)      { c.us.Add(d.Microseconds()) }
+func (c *clock) set(s *track.ServerConfig) { s.Now = c.now }
 
 // run starts Run, as the service does.
 func (w *world) run() {
@@ -202,12 +216,7 @@ func (w *world) counted() store.StatCount {
 	w.view(func(ctx context.Context, tx *store.Tx) error {
 		hours, err := tx.StatsHours(ctx, w.of, "", time.Now().Add(-3*time.Hour), time.Now().Add(time.Hour))
 		for i := range hours {
-			sum.Opens += hours[i].Opens
-			sum.UniqueOpens += hours[i].UniqueOpens
-			sum.Clicks += hours[i].Clicks
-			sum.UniqueClicks += hours[i].UniqueClicks
-			sum.MachineOpens += hours[i].MachineOpens
-			sum.MachineClicks += hours[i].MachineClicks
+			sum = sum.Plus(hours[i].StatCount)
 		}
 		return err
 	})
