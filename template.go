@@ -1,6 +1,9 @@
 package pennypost
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // TemplateID names a template; it fits a signed 32-bit integer
 // (contract/clients.md 2.3).
@@ -59,9 +62,14 @@ func NoTemplateAlias() *Error {
 	return Refuse(codeTemplateUnknown, "The Template's 'Alias' associated with this request is not valid or was not found.")
 }
 
-// TemplateFieldMissing says that a field is required.
-func TemplateFieldMissing(field string) *Error {
-	return Refuse(codeTemplateMissing, "The '%s' field is required.", field)
+// TemplateFieldMissing says that a field, or one of some, is required.
+func TemplateFieldMissing(fields ...string) *Error {
+	return Refuse(codeTemplateMissing, "The '%s' field is required.", strings.Join(fields, "' or '"))
+}
+
+// TemplateBodyMissing says that there is neither of the bodies.
+func TemplateBodyMissing() *Error {
+	return Refuse(codeTemplateMissing, "Provide either a 'TextBody' or an 'HtmlBody', or both.")
 }
 
 // TemplateFieldInvalid refuses what a field holds, with a text of the caller.

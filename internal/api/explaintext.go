@@ -6,6 +6,7 @@ import (
 
 	"pennypost"
 	"pennypost/internal/bounce"
+	"pennypost/internal/submit"
 )
 
 // nextReason says why the next step is when it is.
@@ -137,6 +138,9 @@ func (k *known) summary(r *pennypost.Recipient, last *pennypost.Attempt, next *e
 		}
 		return "Delivered to " + peer(last, r) + saying(r.Reply) + "."
 	case pennypost.Bounced:
+		if r.Rule == submit.RuleTemplate {
+			return "Not sent: the template could not be rendered with the model of the message. " + r.Reply
+		}
 		return "Refused for good" + by(last, r) + saying(r.Reply) + ". It is not tried again."
 	case pennypost.Expired:
 		return fmt.Sprintf("Given up after %s. The latest was deferred%s%s.", attempts(r.Attempts), by(last, r), saying(r.Reply))

@@ -115,6 +115,12 @@ func decodeFields(object []byte, dst reflect.Value) error {
 func fieldNamed(v reflect.Value, name string) (reflect.Value, string) {
 	t := v.Type()
 	for n := range t.NumField() {
+		if t.Field(n).Anonymous {
+			if f, title := fieldNamed(v.Field(n), name); f.IsValid() {
+				return f, title
+			}
+			continue
+		}
 		title, _, _ := strings.Cut(t.Field(n).Tag.Get("json"), ",")
 		if title == "" {
 			title = t.Field(n).Name
@@ -144,7 +150,7 @@ func (c *clearable) UnmarshalJSON(b []byte) error {
 }
 
 func isAbsent(raw json.RawMessage, t reflect.Type) bool {
-	if len(raw) > 16 || t == reflect.TypeFor[clearable]() {
+	if len(raw) > 16 || t == reflect.TypeFor[clearable]() || t == reflect.TypeFor[wireModel]() {
 		return false
 	}
 	if t.Kind() == reflect.Pointer {

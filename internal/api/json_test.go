@@ -229,7 +229,7 @@ func TestDecodeBatch(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			items, err := decodeBatch([]byte(tt.body))
+			items, err := decodeBatch[wireMessage]([]byte(tt.body))
 			code, text := refusal(t, err)
 			if len(items) != tt.items || code != tt.code || text != tt.text {
 				t.Errorf("got %d items, %d %q; want %d, %d %q", len(items), code, text, tt.items, tt.code, tt.text)
@@ -241,7 +241,7 @@ func TestDecodeBatch(t *testing.T) {
 // A message that cannot be read fails alone, and one message's fields never
 // reach another.
 func TestDecodeBatchItems(t *testing.T) {
-	items, err := decodeBatch([]byte(`[{"To": "a", "Tag": "t", "Headers": [{"Name": "h", "Value": "v"}]}, {"To": 5}, "x", null,
+	items, err := decodeBatch[wireMessage]([]byte(`[{"To": "a", "Tag": "t", "Headers": [{"Name": "h", "Value": "v"}]}, {"To": 5}, "x", null,
 		{"To": "b", "Headers": [{"Name": "i"}], "headers": [{"Name": "j"}]}]`))
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestDecodeBatchItems(t *testing.T) {
 		t.Fatalf("%d items, want %d", len(items), len(want))
 	}
 	for n := range items {
-		if diff := cmp.Diff(want[n], items[n].wireMessage, cmp.AllowUnexported(wireMoment{})); diff != "" {
+		if diff := cmp.Diff(&want[n], items[n].message.(*wireMessage), cmp.AllowUnexported(wireMoment{})); diff != "" {
 			t.Errorf("item %d -want +got:\n%s", n, diff)
 		}
 		if _, text := refusal(t, items[n].err); text != texts[n] {
@@ -361,7 +361,7 @@ func FuzzDecode(f *testing.F) {
 		if again := decode(body, &b); (again == nil) != (err == nil) || !cmp.Equal(a, b, cmp.AllowUnexported(wireMoment{})) {
 			t.Fatalf("read %+v, then %+v", a, b)
 		}
-		items, err := decodeBatch(body)
+		items, err := decodeBatch[wireMessage](body)
 		if code, _ := refusal(t, err); code != 0 && code != 402 && code != 403 && code != 410 {
 			t.Fatalf("batch refused with %d", code)
 		}
@@ -370,7 +370,7 @@ func FuzzDecode(f *testing.F) {
 				refusal(t, items[n].err)
 			}
 			var s *submit.Submission
-			s, items[n].err = items[n].submission(time.Unix(1_800_000_000, 0))
+			s, items[n].err = items[n].message.submission(time.Unix(1_800_000_000, 0))
 			if items[n].err == nil && s == nil {
 				t.Fatal("no submission and no error")
 			}

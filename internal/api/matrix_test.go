@@ -30,6 +30,8 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 	o.ids["apitoken"] = r.call(t, c.account, post, "/servers/"+c.id+"/api-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
 	o.ids["accounttoken"] = r.call(t, c.account, post, "/api-tokens", `{"Label": "`+canary+`"}`).ok().id(t)
 	o.ids["sender"] = r.call(t, c.account, post, "/senders", `{"FromEmail": "`+canary+`@`+domain+`", "Name": "`+canary+`"}`).ok().id(t)
+	tpl := r.call(t, c.server, post, "/templates", `{"Name": "`+canary+`", "Alias": "`+canary+`", "Subject": "`+canary+`", "TextBody": "`+canary+`"}`).ok()
+	o.ids["template"] = fmt.Sprint(tpl["TemplateId"])
 	return o
 }
 
@@ -37,6 +39,7 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 var absent = map[string]string{
 	"server": "888888", "domain": "888888", "sender": "888888", "token": "888888", "apitoken": "888888", "accounttoken": "888888",
 	"stream": "nowhere", "message": "00000000-0000-4000-8000-000000000000",
+	"template": "888888",
 }
 
 var param = regexp.MustCompile(`\{(\w+)\}`)

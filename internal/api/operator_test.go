@@ -45,7 +45,7 @@ func TestOperatorAccounts(t *testing.T) {
 	first := r.call(t, operator(), get, "/operator/accounts/1", "").ok()
 	want := object{
 		"ID": json.Number("1"), "Name": first["Name"], "Plan": "Unlimited", "MonthlyLimit": json.Number("0"), "UsedThisMonth": json.Number("2"),
-		"Pending": false, "NoDeletes": false, "Suspended": nil, "CreatedAt": first["CreatedAt"],
+		"Pending": false, "NoBulk": false, "NoDeletes": false, "Suspended": nil, "CreatedAt": first["CreatedAt"],
 	}
 	if diff := cmp.Diff(want, first); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -54,7 +54,7 @@ func TestOperatorAccounts(t *testing.T) {
 	token := second.text(t, "AccountToken")
 	want = object{
 		"ID": second["ID"], "Name": "Blue Kettle", "Plan": "Free", "MonthlyLimit": json.Number("100"), "UsedThisMonth": json.Number("0"),
-		"Pending": true, "NoDeletes": false, "Suspended": nil, "CreatedAt": second["CreatedAt"], "AccountToken": token,
+		"Pending": true, "NoBulk": false, "NoDeletes": false, "Suspended": nil, "CreatedAt": second["CreatedAt"], "AccountToken": token,
 	}
 	if diff := cmp.Diff(want, second); diff != "" || len(token) != 36 {
 		t.Errorf("-want +got:\n%s", diff)

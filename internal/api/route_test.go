@@ -36,6 +36,11 @@ func TestFindRoute(t *testing.T) {
 		{get, "/message-streams/News-1", "/message-streams/{stream}", []string{"News-1"}},
 		{get, "/message-streams/a%2Fb", "/message-streams/{stream}", []string{"a/b"}},
 		{post, "/servers/7/smtp-tokens/9/rotate", "/servers/{server}/smtp-tokens/{token}/rotate", []string{"7", "9"}},
+		{post, "/email/withTemplate/", "/email/withTemplate", nil},
+		{post, "/email/batchwithtemplates", "/email/batchWithTemplates", nil},
+		{put, "/templates/push", "/templates/push", nil},
+		{post, "/templates/Validate", "/templates/validate", nil},
+		{put, "/templates/Push-1", "/templates/{template}", []string{"Push-1"}},
 		{get, "/messages/outbound/abc/details", "/messages/outbound/{message}/details", []string{"abc"}},
 
 		{get, "/", "", nil},
@@ -49,7 +54,7 @@ func TestFindRoute(t *testing.T) {
 		{get, "/messages/outbound/" + strings.Repeat("a", 10_000) + "/details", "", nil},
 		{get, "/../server", "", nil},
 		{get, "/operator/accounts", "", nil},
-		{post, "/email/withTemplate", "", nil},
+		{post, "/email/withTemplat", "", nil},
 
 		{del, "/email", "405 POST", nil},
 		{get, "/email", "405 POST", nil},

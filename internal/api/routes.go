@@ -19,6 +19,16 @@ func (a *API) routes() []route {
 	return []route{
 		{method: post, path: "/email", opener: byServer, limit: a.conf.BodyLimit, test: true, mail: true, handle: a.sendEmail},
 		{method: post, path: "/email/batch", opener: byServer, limit: a.conf.BatchLimit, within: a.conf.BatchWork, test: true, mail: true, handle: a.sendBatch},
+		{method: post, path: "/email/withTemplate", opener: byServer, limit: a.conf.BodyLimit, test: true, mail: true, handle: a.sendTemplate},
+		{method: post, path: "/email/batchWithTemplates", opener: byServer, limit: a.conf.BatchLimit, within: a.conf.BatchWork, test: true, mail: true, handle: a.sendTemplates},
+
+		{method: get, path: "/templates", opener: byServer, handle: a.listTemplates},
+		{method: post, path: "/templates", opener: byServer, limit: a.conf.BodyLimit, handle: a.createTemplate},
+		{method: post, path: "/templates/validate", opener: byServer, limit: a.conf.BodyLimit, handle: a.validateTemplate},
+		{method: put, path: "/templates/push", opener: byAccount, limit: settingsLimit, within: a.conf.LongWork, handle: a.pushTemplates},
+		{method: get, path: "/templates/{template}", opener: byServer, handle: a.getTemplate},
+		{method: put, path: "/templates/{template}", opener: byServer, limit: a.conf.BodyLimit, handle: a.editTemplate},
+		{method: del, path: "/templates/{template}", opener: byServer, handle: a.deleteTemplate},
 
 		{method: get, path: "/server", opener: byServer, handle: a.getOwnServer},
 		{method: put, path: "/server", opener: byServer, limit: settingsLimit, within: dns, handle: a.editOwnServer},

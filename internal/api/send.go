@@ -227,6 +227,19 @@ func (a *API) sendEmail(ctx context.Context, c *call) (any, error) {
 	if err := decode(c.body, &m); err != nil {
 		return nil, err
 	}
+	return a.sendOne(ctx, c, &m)
+}
+
+// sendable is a message as a client sends it: plain or templated.
+type sendable interface {
+	submission(now time.Time) (*submit.Submission, error)
+	addressees() string
+}
+
+// addressees is To as it was sent, for the answer.
+func (m *wireMessage) addressees() string { return m.To }
+
+func (a *API) sendOne(ctx context.Context, c *call, m sendable) (any, error) {
 	s, err := m.submission(a.now())
 	if err != nil {
 		return nil, err
@@ -235,22 +248,27 @@ func (a *API) sendEmail(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSendResult(m.To, accepted), nil
+	return newSendResult(m.addressees(), accepted), nil
 }
 
 // sendBatch is POST /email/batch.
 func (a *API) sendBatch(ctx context.Context, c *call) (any, error) {
-	items, err := decodeBatch(c.body)
+	items, err := decodeBatch[wireMessage](c.body)
 	if err != nil {
 		return nil, err
 	}
+	return a.sendItems(ctx, c, items)
+}
+
+// sendItems sends those of a batch that could be read.
+func (a *API) sendItems(ctx context.Context, c *call, items []batchItem) (any, error) {
 	now := a.now()
 	subs := make([]*submit.Submission, 0, len(items))
 	for n := range items {
 		if items[n].err != nil {
 			continue
 		}
-		s, err := items[n].submission(now)
+		s, err := items[n].message.submission(now)
 		if err != nil {
 			items[n].err = err
 			continue
@@ -266,13 +284,16 @@ func (a *API) sendBatch(ctx context.Context, c *call) (any, error) {
 
 // batchItem is one message of a batch, or why it cannot be read.
 type batchItem struct {
-	wireMessage
-	err error
+	message sendable
+	err     error
 }
 
-// decodeBatch reads a bare array of messages. A message of which a field has
-// the wrong type fails alone (contract/sending.md §10).
-func decodeBatch(body []byte) ([]batchItem, error) {
+// decodeBatch reads a bare array of messages of type T. A message of which a
+// field has the wrong type fails alone (contract/sending.md §10).
+func decodeBatch[T any, P interface {
+	*T
+	sendable
+}](body []byte) ([]batchItem, error) {
 	if isEmpty(body) {
 		return nil, fieldError()
 	}
@@ -290,11 +311,11 @@ func decodeBatch(body []byte) ([]batchItem, error) {
 		return nil, pennypost.Refuse(pennypost.CodeBatchSize, "You may only send up to 500 messages in a single batched request.")
 	}
 	if !s.repeats {
-		messages := make([]wireMessage, 0, s.items)
+		messages := make([]T, 0, s.items)
 		if err = json.Unmarshal(body, &messages); err == nil {
 			items := make([]batchItem, len(messages))
 			for n := range messages {
-				items[n].wireMessage = messages[n]
+				items[n].message = P(&messages[n])
 			}
 			return items, nil
 		}
@@ -302,11 +323,14 @@ func decodeBatch(body []byte) ([]batchItem, error) {
 			return nil, errJSON()
 		}
 	}
-	return decodeItems(body)
+	return decodeItems[T, P](body)
 }
 
 // decodeItems reads the messages one by one, which is slower.
-func decodeItems(body []byte) ([]batchItem, error) {
+func decodeItems[T any, P interface {
+	*T
+	sendable
+}](body []byte) ([]batchItem, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(body, &raw); err != nil {
 		if isTypeError(err) {
@@ -316,7 +340,8 @@ func decodeItems(body []byte) ([]batchItem, error) {
 	}
 	items := make([]batchItem, len(raw))
 	for n := range raw {
-		items[n].err = decode(raw[n], &items[n].wireMessage)
+		m := new(T)
+		items[n].message, items[n].err = P(m), decode(raw[n], m)
 	}
 	return items, nil
 }
@@ -347,7 +372,7 @@ func (a *API) batchAnswer(ctx context.Context, items []batchItem, results []subm
 			continue
 		}
 		accepted = true
-		answers[n] = newSendResult(items[n].To, got)
+		answers[n] = newSendResult(items[n].message.addressees(), got)
 	}
 	if whole != nil && !accepted {
 		return nil, whole

@@ -107,3 +107,63 @@ func BenchmarkAcceptRaw(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkAccept is the whole way of an HTTP submission to stable storage, for
+// twenty callers at once: as it is, and from a template with a layout, the CSS
+// of which goes into the elements. Both send about the same octets.
+func BenchmarkAccept(b *testing.B) {
+	text, html := sample()
+	f := setup(b)
+	f.door.conf.Queue = nil
+	layout := f.addTemplate(b, &pennypost.Template{
+		Alias: "wrap", Type: pennypost.TemplateLayout, TextBody: "{{{ @content }}}",
+		HTMLBody: "<html><head><style>td { color: #333 } .price { font-weight: bold } a:hover { color: red }</style></head><body>\r\n{{{ @content }}}</body></html>\r\n",
+	})
+	tpl := f.addTemplate(b, &pennypost.Template{
+		Alias: "order", Subject: "Order {{order}} is on its way", Layout: layout.ID,
+		TextBody: "{{#each lines}}Line {{n}} of the order: {{what}}.\r\n{{/each}}",
+		HTMLBody: "<table>{{#each lines}}<tr><td>Line {{n}}</td><td>{{what}}</td></tr>\r\n{{/each}}</table>",
+	})
+	var model strings.Builder
+	model.WriteString(`{"order": 7781, "lines": [{"n": 0, "what": "one kettle, blue, with a lid and a whistle"}`)
+	for i := 1; i < 22; i++ {
+		fmt.Fprintf(&model, `, {"n": %d, "what": "one kettle, blue, with a lid and a whistle"}`, i)
+	}
+	model.WriteString("]}")
+	for name, s := range map[string]Submission{
+		"plain":    {Subject: "Order 7781 is on its way", TextBody: text, HTMLBody: html},
+		"template": {Template: &Template{ID: tpl.ID, Model: []byte(model.String())}},
+	} {
+		s.From, s.To = "Blue Kettle <orders@acme.example>", "Jane Doe <jane@example.com>"
+		b.Run(name, func(b *testing.B) {
+			b.SetParallelism(10)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := f.door.Accept(b.Context(), f.api, &s); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkTemplate is a templated submission from its model to its rendered
+// form, the CSS in its elements, beside BenchmarkRender.
+func BenchmarkTemplate(b *testing.B) {
+	f := setup(b)
+	tpl := f.addTemplate(b, &pennypost.Template{
+		Alias: "order", Subject: "Order {{order}}", TextBody: "{{#each lines}}Line {{.}}\r\n{{/each}}",
+		HTMLBody: "<style>td{color:#333}</style><table>{{#each lines}}<tr><td>Line {{.}}</td></tr>\r\n{{/each}}</table>",
+	})
+	lines := strings.TrimSuffix(strings.Repeat(`"one kettle, blue, with a lid and a whistle",`, 44), ",")
+	s := templated(&Template{ID: tpl.ID, Model: []byte(`{"order": 7781, "lines": [` + lines + `]}`)})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := f.door.enter(b.Context(), f.api, s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

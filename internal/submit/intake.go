@@ -243,7 +243,7 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 			r.State, r.NextAt = pennypost.Suppressed, time.Time{}
 			inactive = inactive[1:]
 		} else if e.unrendered != "" {
-			r.State, r.NextAt, r.Rule, r.Reply = pennypost.Bounced, time.Time{}, ruleTemplate, e.unrendered
+			r.State, r.NextAt, r.Rule, r.Reply = pennypost.Bounced, time.Time{}, RuleTemplate, e.unrendered
 		}
 		e.recipients = append(e.recipients, r)
 	}

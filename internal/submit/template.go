@@ -32,8 +32,8 @@ type Template struct {
 
 func (t *Template) inlineCSS() bool { return t.InlineCSS == nil || *t.InlineCSS }
 
-// ruleTemplate is the rule of what could not be rendered.
-const ruleTemplate = "template"
+// RuleTemplate is the rule of recipients whose message could not be rendered.
+const RuleTemplate = "template"
 
 // maxAlias is more than any alias has.
 const maxAlias = 1000
@@ -200,17 +200,6 @@ func (d *Door) templateRef(ctx context.Context, server pennypost.ServerID, t *Te
 		return ref, pennypost.NoTemplateID() // a layout cannot be sent
 	}
 	return ref, pennypost.NoTemplateAlias()
-}
-	return func(ctx context.Context) (*Content, error) {
-		if c := d.templates.get(ref); c != nil {
-			return c, nil
-		}
-		c, err := d.readTemplate(ctx, ref)
-		if err == nil {
-			d.templates.put(ref, c)
-		}
-		return c, err
-	}, nil
 }
 
 func (d *Door) readTemplate(ctx context.Context, ref store.TemplateRef) (*Content, error) {
