@@ -18,6 +18,7 @@ import (
 	"pennypost/internal/api"
 	"pennypost/internal/auth"
 	"pennypost/internal/bounce"
+	"pennypost/internal/bulk"
 	"pennypost/internal/deliver"
 	"pennypost/internal/inbound"
 	"pennypost/internal/metrics"
@@ -53,6 +54,7 @@ type service struct {
 	deliver  *deliver.Deliverer
 	door     *submit.Door
 	accounts *account.Accounts
+	bulk     *bulk.Requests
 	api      *api.API
 	smtpd    *smtpd.Server
 
@@ -249,8 +251,14 @@ func (s *service) sendOwn(ctx context.Context, m account.Mail) error {
 }
 
 func (s *service) openEdges(context.Context) (err error) {
+	s.bulk, err = bulk.New(bulk.Config{
+		Store: s.store, Door: s.door, Auth: s.auth, Keys: s.keys, Now: s.now, Log: s.log, Metrics: s.metrics,
+	})
+	if err != nil {
+		return err
+	}
 	s.api, err = api.New(api.Config{
-		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Discard: s.deliver.Discard,
+		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Bulk: s.bulk, Discard: s.deliver.Discard,
 		ConsoleURL: s.conf.publicURL, InboundDomain: s.conf.inboundDomain, BounceDomain: s.conf.bounceDomain,
 		TrackDomain: s.conf.trackDomain, SPFDomain: s.conf.spfDomain, SMTPHost: s.conf.hostname, SMTPPorts: s.smtpPorts(),
 		Trusted: s.conf.trusted, Memory: s.bodies, BatchLimit: s.memory.batch, Now: s.now, Log: s.log,
@@ -418,6 +426,7 @@ func (s *service) startWork(st *stage, reload <-chan os.Signal) {
 	st.start("auth", s.auth.Run)
 	st.start("accounts", s.accounts.Run)
 	st.start("deliver", s.deliver.Run)
+	st.start("bulk", s.bulk.Run)
 	st.start("certificate", func(ctx context.Context) error { return s.cert.run(ctx, reload) })
 }
 

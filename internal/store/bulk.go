@@ -124,11 +124,12 @@ func (tx *Tx) BulkShared(ctx context.Context, id pennypost.BulkID) ([]byte, erro
 	return content, nil
 }
 
-// BulkPart gives the first part that is left of a bulk request, and the number of
-// its first message; ErrNotFound, ErrDamaged.
-func (tx *Tx) BulkPart(ctx context.Context, id pennypost.BulkID) (first int, content []byte, err error) {
+// BulkPart gives the part of a bulk request in which a message is, and the number
+// of its first message; ErrNotFound, ErrDamaged.
+func (tx *Tx) BulkPart(ctx context.Context, id pennypost.BulkID, n int) (first int, content []byte, err error) {
 	var sum int64
-	err = tx.row(ctx, `SELECT first, content, checksum FROM bulk_parts WHERE request_id = $1 ORDER BY first LIMIT 1`, id[:]).
+	err = tx.row(ctx, `SELECT first, content, checksum FROM bulk_parts WHERE request_id = $1 AND first <= $2
+		ORDER BY first DESC LIMIT 1`, id[:], int64(n)).
 		Scan(&first, &content, &sum)
 	if err == nil && sum != sumBulkPart(id, first, content) {
 		err = ErrDamaged

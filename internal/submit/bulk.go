@@ -18,8 +18,8 @@ type FieldError struct {
 }
 
 // CheckShared checks what all messages of a bulk request have, as far as that
-// needs no database: all but content and recipients. It gives every mistake, the
-// first of each field.
+// needs no database: all but its placeholders and recipients. It gives every
+// mistake, the first of each field.
 func (d *Door) CheckShared(s *Submission) []FieldError {
 	dr := &draft{source: pennypost.SourceHTTP, at: d.conf.Now()}
 	return checks(s, []fieldCheck{
@@ -30,6 +30,8 @@ func (d *Door) CheckShared(s *Submission) []FieldError {
 		{"TrackLinks", func(s *Submission) error { return dr.setTrackLinks(s.TrackLinks) }},
 		{"Headers", dr.setHeaders},
 		{"Attachments", dr.setFiles},
+		{"HtmlBody", dr.checkBodies},
+		{"TemplateId", dr.checkTemplate},
 	})
 }
 
@@ -151,12 +153,12 @@ const bulkBytes = 512 << 10
 // AcceptStep accepts messages of a bulk request: each succeeds or fails alone,
 // but all that is written is written with End, in one transaction. Their jobs wait
 // in the store, behind all other mail of their domains, and take no room in memory
-// from it. An error says that nothing was written, or, with store.ErrUnknown, that
+// from it. It gives what End was given. An error says that nothing was written, or, with store.ErrUnknown, that
 // nobody knows.
-func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submission) error {
+func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submission) ([]Result, error) {
 	taken, err := d.letIn(ctx, stepSize(list[:1]))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer d.conf.Work.Give(taken)
 	c := pennypost.Caller{Kind: pennypost.CallerAPI, AccountID: step.AccountID, ServerID: step.ServerID}
@@ -174,14 +176,14 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 		e, err := d.enter(ctx, c, list[len(entries)])
 		var refusal *pennypost.Error
 		if err != nil && !errors.As(err, &refusal) {
-			return err
+			return nil, err
 		}
 		entries, results = append(entries, e), append(results, Result{Err: err})
 		if err == nil {
 			size += len(e.content)
 		}
 	}
-	return d.storeStep(ctx, c, step, entries, results)
+	return results, d.storeStep(ctx, c, step, entries, results)
 }
 
 // storeStep is the transaction of a step. It waits for others to share its sync:
@@ -225,4 +227,10 @@ func (d *Door) storeStep(ctx context.Context, c pennypost.Caller, step *BulkStep
 		d.count(pennypost.SourceHTTP, results[i].Err)
 	}
 	return nil
+}
+
+// NewBulkID names a new bulk request.
+func (d *Door) NewBulkID() (pennypost.BulkID, error) {
+	id, err := d.newID(d.conf.Now())
+	return pennypost.BulkID(id), err
 }
