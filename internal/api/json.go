@@ -200,7 +200,7 @@ type scanner struct {
 	n             int
 	at            int // depth of the watched objects
 	depth, values int
-	most          int // values
+	most          int     // values
 	lists         [2]bool // Headers, Attachments seen in the watched object
 }
 

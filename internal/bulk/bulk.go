@@ -33,7 +33,7 @@ type Requests struct {
 	log   *slog.Logger
 	kick  chan struct{} // a request came in
 	made  *metrics.Counter
-	known *known          // the content that was used last; Run's own
+	known *known           // the content that was used last; Run's own
 	one   pennypost.BulkID // of which one message is made at a time; Run's own
 }
 
