@@ -185,12 +185,15 @@ func (k *keeper) keep(ctx context.Context) error {
 // flush stores the part that was put together. The first and the last
 // transaction ask whether the caller may send: between them nothing shows.
 func (k *keeper) flush(ctx context.Context, last bool) error {
-	shared, err := json.Marshal(&k.in.Shared)
-	if err != nil {
-		return fmt.Errorf("keep bulk request: %w", err)
+	var shared []byte
+	if !k.begun {
+		var err error
+		if shared, err = json.Marshal(&k.in.Shared); err != nil {
+			return fmt.Errorf("keep bulk request: %w", err)
+		}
 	}
 	var list []submit.FieldError
-	err = k.r.conf.Store.Update(ctx, func(tx *store.Tx) error {
+	err := k.r.conf.Store.Update(ctx, func(tx *store.Tx) error {
 		list = k.mistakes
 		if !k.begun || last {
 			s := &submit.Submission{From: k.in.From, Stream: string(k.in.Stream)}
