@@ -1,6 +1,6 @@
 // Package account is what customers and the operator set up: servers with their
-// API tokens, streams and SMTP tokens; domains and sender signatures; accounts,
-// limits and suspensions; and what the first start makes.
+// API tokens, streams, SMTP tokens and templates; domains and sender signatures;
+// accounts, limits and suspensions; and what the first start makes.
 //
 // # Shape
 //
@@ -31,6 +31,13 @@
 //
 // A sender signature needs keys for its domain too; that domain is unlisted
 // until the customer adds it, and lets no other address send.
+//
+// # Templates
+//
+// A template has an alias always, made up when none is given. What is stored was
+// parsed before, so that sending can rely on it; each edit is a version. Changes
+// of one server's templates wait for each other, so that counting them and
+// looking whether a layout is in use holds until they are written.
 //
 // # Confirmation
 //

@@ -76,7 +76,7 @@ func findTemplate(ctx context.Context, tx *store.Tx, server pennypost.ServerID, 
 		if err != nil || id > maxTemplateID {
 			return nil, pennypost.NoTemplateID()
 		}
-		t, err := tx.Template(ctx, server, pennypost.TemplateID(id)) //nolint:gosec // below 2^31
+		t, err := tx.Template(ctx, server, pennypost.TemplateID(id))
 		return t, ifMissing(err, pennypost.NoTemplateID())
 	}
 	if !validAlias(name) {

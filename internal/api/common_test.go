@@ -91,7 +91,7 @@ func TestRouting(t *testing.T) {
 	}{
 		{"unknown path", c.server, get, "/nope", 404, 404, "The requested resource was not found.", ""},
 		{"unknown path without a token", who{}, get, "/nope", 404, 404, "The requested resource was not found.", ""},
-		{"not built yet", c.server, post, "/email/withTemplate", 404, 404, "The requested resource was not found.", ""},
+		{"not built yet", c.server, get, "/data-removals", 404, 404, "The requested resource was not found.", ""},
 		{"root", c.server, get, "/", 404, 404, "The requested resource was not found.", ""},
 		{"operator's path on the customers' listener", c.server, get, "/operator/accounts", 404, 404, "The requested resource was not found.", ""},
 		{"metrics on a public listener", c.server, get, "/metrics", 404, 404, "The requested resource was not found.", ""},

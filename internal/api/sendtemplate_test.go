@@ -52,8 +52,10 @@ func TestSendWithTemplate(t *testing.T) {
 		{"unused keys", `"TemplateModel": {"name": "Al", "more": {"a": [1]}}`, inlined},
 		{"fields that are null or empty", `"Subject": null, "HtmlBody": "", "TextBody": null, "InlineCss": null`, inlined},
 		{"tag and stream", `"Tag": "x", "MessageStream": "broadcast"`, inlined},
-		{"values escaped", `"TemplateModel": {"name": "<Zoë>", "items": [{"t": 1.50}, {"t": true}]}`,
-			`<html><body>[<p style="color: red;">&lt;Zo&#235;&gt;</p><i>1.5</i><i>True</i>]</body></html>`},
+		{
+			"values escaped", `"TemplateModel": {"name": "<Zoë>", "items": [{"t": 1.50}, {"t": true}]}`,
+			`<html><body>[<p style="color: red;">&lt;Zo&#235;&gt;</p><i>1.5</i><i>True</i>]</body></html>`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sent := r.call(t, c.server, post, "/email/withTemplate/", templated(tt.fields)).ok()

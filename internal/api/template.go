@@ -93,10 +93,23 @@ func (a *API) getTemplate(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.makeRoom(ctx, c, len(t.Subject)+len(t.HTMLBody)+len(t.TextBody)); err != nil {
+		return nil, err
+	}
 	return wireTemplate{
 		templateSummary: newTemplateSummary(t), AssociatedServerId: t.ServerID,
 		Subject: textOrNull(t.Subject), HtmlBody: textOrNull(t.HTMLBody), TextBody: textOrNull(t.TextBody),
 	}, nil
+}
+
+// makeRoom waits for the memory of an answer that holds so many octets of text,
+// beside them.
+func (a *API) makeRoom(ctx context.Context, c *call, size int) error {
+	release, err := a.bodies.Reserve(ctx, 2*int64(size))
+	if err == nil {
+		c.done = release
+	}
+	return err
 }
 
 // deleteTemplate is DELETE /templates/{idOrAlias}.

@@ -92,6 +92,15 @@ func (a *API) validateTemplate(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	size := 0
+	for _, p := range []*account.PartReport{r.Subject, r.HTML, r.Text} {
+		if p != nil {
+			size += len(p.Rendered)
+		}
+	}
+	if err := a.makeRoom(ctx, c, size); err != nil {
+		return nil, err
+	}
 	return checkAnswer{
 		AllContentIsValid: r.Valid, HtmlBody: newCheckedPart(r.HTML), TextBody: newCheckedPart(r.Text), Subject: newCheckedPart(r.Subject),
 		SuggestedTemplateModel: r.SuggestedModel,

@@ -80,18 +80,26 @@ func TestValidateTemplate(t *testing.T) {
 			nil, part("shop_Value|h_Value|"), part("t_Value"), `{"shop": "shop_Value", "h": "h_Value", "t": "t_Value"}`,
 		},
 		{"a layout itself", `{"TextBody": "{{a}} {{{ @content }}}", "TemplateType": "Layout", "Subject": ""}`, part(""), nil, part("a_Value {{{ @content }}}"), `{"a": "a_Value"}`},
-		{"unsubscribe stays", `{"TextBody": "{{{ pm:unsubscribe }}}", "HtmlBody": "<a href=\"{{{pm:unsubscribe_url}}}\">x</a>", "InlineCssForHtmlTestRender": false}`,
-			nil, part(`<a href="{{{pm:unsubscribe_url}}}">x</a>`), part("{{{ pm:unsubscribe }}}"), `{}`},
+		{
+			"unsubscribe stays", `{"TextBody": "{{{ pm:unsubscribe }}}", "HtmlBody": "<a href=\"{{{pm:unsubscribe_url}}}\">x</a>", "InlineCssForHtmlTestRender": false}`,
+			nil, part(`<a href="{{{pm:unsubscribe_url}}}">x</a>`), part("{{{ pm:unsubscribe }}}"), `{}`,
+		},
 		{"fields that are not the call's", `{"Name": "x", "Alias": "y", "TextBody": "x"}`, nil, nil, part("x"), `{}`},
 
 		{"bad text", `{"Subject": "{{#each}}", "TextBody": "{{ok}}"}`, badPart(mistake(eachText, 1, 1), mistake("A scope block to the following path was opened but not closed: 'each', please close it using the appropriate syntax.", 1, 1)), nil, part("ok_Value"), ""},
 		{"as the client's check", `{"HtmlBody": "{{#each}}{{/each}}"}`, nil, badPart(mistake(eachText, 1, 1)), nil, ""},
-		{"two mistakes", `{"TextBody": "a\n{{first name}}{{/x}}"}`, nil, nil,
-			badPart(mistake(badPath, 2, 1), mistake("It appears that open and closing elements are mismatched.", 2, 15)), ""},
-		{"a model that does not go", `{"TextBody": "{{#each a}}x{{/each}}", "Subject": "{{b}}", "TestRenderModel": {"a": 5}}`, part("b_Value"), nil,
-			badPart(mistake("'a' is used like an array by the template, but is a scalar value or object in your model.", 1, 1)), ""},
-		{"placeholder in a template", `{"TextBody": "{{{ @content }}}"}`, nil, nil,
-			badPart(mistake("The layout content placeholder must not be present in a non-layout template.", 0, 0)), ""},
+		{
+			"two mistakes", `{"TextBody": "a\n{{first name}}{{/x}}"}`, nil, nil,
+			badPart(mistake(badPath, 2, 1), mistake("It appears that open and closing elements are mismatched.", 2, 15)), "",
+		},
+		{
+			"a model that does not go", `{"TextBody": "{{#each a}}x{{/each}}", "Subject": "{{b}}", "TestRenderModel": {"a": 5}}`, part("b_Value"), nil,
+			badPart(mistake("'a' is used like an array by the template, but is a scalar value or object in your model.", 1, 1)), "",
+		},
+		{
+			"placeholder in a template", `{"TextBody": "{{{ @content }}}"}`, nil, nil,
+			badPart(mistake("The layout content placeholder must not be present in a non-layout template.", 0, 0)), "",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := r.call(t, c.server, post, "/templates/validate", tt.body).ok()

@@ -68,8 +68,16 @@ func TestPushTemplatesRefusals(t *testing.T) {
 	other := r.tenant(t, r.second(t), "other.test")
 	const both, from, to = "The source and destination servers were not found.", "The source server was not found.", "The destination server was not found."
 	for _, tt := range []struct{ source, destination, text string }{
-		{"999", "998", both}, {"999", "999", both}, {`"999"`, `"x"`, both}, {"null", "null", both}, {other.id, other.id, both},
-		{"999", c.id, from}, {other.id, c.id, from}, {c.id, "999", to}, {c.id, other.id, to}, {c.id, "99999999999", to},
+		{"999", "998", both},
+		{"999", "999", both},
+		{`"999"`, `"x"`, both},
+		{"null", "null", both},
+		{other.id, other.id, both},
+		{"999", c.id, from},
+		{other.id, c.id, from},
+		{c.id, "999", to},
+		{c.id, other.id, to},
+		{c.id, "99999999999", to},
 	} {
 		r.call(t, c.account, put, "/templates/push", `{"SourceServerID": `+tt.source+`, "DestinationServerID": `+tt.destination+`, "PerformChanges": true}`).
 			refused(422, 601, tt.text)

@@ -16,6 +16,18 @@
 // signature lends its display name and reply address): then the head alone is
 // written again before the tail that is there already.
 //
+// # Templates
+//
+// A submission may name a template of its server in place of subject and bodies.
+// Once all else is checked that needs no database, the number of its current
+// version is read from the store; the parsed version is kept in a bounded cache
+// under that number, so that an edit counts for the next message on every node
+// (templatecache.go). Parsing, rendering and inlining take turns, one for each
+// processor, and the memory of what was rendered is waited for before the turn
+// ends. A template and a model that do not go together are no refusal: the
+// message is stored with its recipients bounced, without jobs. Content is the
+// parsed form, which many submissions may share (content.go).
+//
 // # When the door is closed
 //
 // New mail is refused for now, before it is sent, when the disk of the store has

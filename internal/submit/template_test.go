@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pennypost"
@@ -399,5 +403,50 @@ func TestDecodeModel(t *testing.T) {
 	m, err := DecodeModel(json.RawMessage(`{"n": 0, "big": 18446744073709551615}`))
 	if err != nil || m["n"] != json.Number("0") || m["big"] != json.Number("18446744073709551615") {
 		t.Errorf("numbers are %v, %v", m, err)
+	}
+}
+
+// Many senders and an editor at once: each message is of one version, and of
+// none that is older than the latest one that was stored before it was sent.
+func TestTemplatesInParallel(t *testing.T) {
+	f := setup(t)
+	tpl := f.addTemplate(t, &pennypost.Template{Alias: "t", Subject: "1", HTMLBody: "<style>b{color:red}</style><b>{{x}}</b>", TextBody: "1 {{x}}"})
+	var latest atomic.Int64
+	latest.Store(1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := int64(2); n <= 20; n++ {
+			tpl.Subject, tpl.TextBody = strconv.FormatInt(n, 10), strconv.FormatInt(n, 10)+" {{x}}"
+			if err := f.store.Update(t.Context(), func(tx *store.Tx) error { return tx.SetTemplate(t.Context(), tpl) }); err != nil {
+				t.Error(err)
+				return
+			}
+			latest.Store(n)
+		}
+	})
+	type sent struct {
+		least int64 // the version that was the latest before
+		id    pennypost.MessageID
+	}
+	lists := make([][]sent, 4)
+	for i := range lists {
+		wg.Go(func() {
+			for range 25 {
+				least := latest.Load()
+				a, err := f.door.Accept(t.Context(), f.api, templated(&Template{Alias: "t", Model: json.RawMessage(`{"x":"y"}`)}))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				lists[i] = append(lists[i], sent{least, a.ID})
+			}
+		})
+	}
+	wg.Wait()
+	for _, m := range slices.Concat(lists...) {
+		s := f.load(t, m.id)
+		if n, err := strconv.ParseInt(s.Subject, 10, 64); err != nil || n < m.least || !strings.Contains(s.content, "\r\n"+s.Subject+" y\r\n") {
+			t.Errorf("after version %d was stored: subject %q of\n%s", m.least, s.Subject, s.content)
+		}
 	}
 }

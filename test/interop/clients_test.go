@@ -236,6 +236,7 @@ func TestNode(t *testing.T) {
 		})
 	}
 	t.Run("postmark", func(t *testing.T) { official(t, n, in, send) })
+	t.Run("postmark templates", func(t *testing.T) { officialTemplates(t, n, in, send) })
 }
 
 func official(t *testing.T, n *fakenet.Net, in *instance, send func(string, map[string]any) map[string]any) {

@@ -53,6 +53,47 @@ const ways = {
     const dump = await client.getOutboundMessageDump(one.MessageID);
     return { one, batch, errors, server, streams, details, list, dump: dump.Body.includes(s.subject) };
   },
+  async templates() {
+    const postmark = require("postmark");
+    const options = { requestHost: s.host, useHttps: false };
+    const client = new postmark.ServerClient(s.token, options);
+    const account = new postmark.AccountClient(s.accountToken, options);
+    const errors = {};
+    const failure = async (name, promise) => {
+      try { await promise; errors[name] = null; } catch (e) { errors[name] = { class: e.name, code: e.code, status: e.statusCode, message: e.message }; }
+    };
+    const layout = await client.createTemplate({
+      Name: "Layout", TemplateType: "Layout", Alias: "wrap",
+      HtmlBody: "<style>b { color: red }</style><p>{{{ @content }}}</p>", TextBody: "-- {{{ @content }}} --",
+    });
+    const made = await client.createTemplate({ Name: "Receipt", Subject: "{{subject}}", HtmlBody: "<b>{{name}}</b>", TextBody: "{{name}}" });
+    const edited = await client.editTemplate(made.TemplateId, { Name: "Bill", Alias: "bill", LayoutTemplate: "wrap", TextBody: "Dear {{name}}" });
+    const read = await client.getTemplate("bill");
+    const all = await client.getTemplates();
+    const layouts = await client.getTemplates({ templateType: "Layout", count: 10, offset: 0 });
+    const valid = await client.validateTemplate({
+      Subject: "{{s}}", HtmlBody: "<b>{{h}}</b>", TextBody: "{{#each xs}}{{.}}{{/each}}", LayoutTemplate: "wrap", TestRenderModel: { h: "H" },
+    });
+    const invalid = await client.validateTemplate({ TextBody: "{{#each}}{{/each}}" });
+    const one = await client.sendEmailWithTemplate({
+      From: s.from, To: s.to, TemplateAlias: "bill", TemplateModel: { subject: s.subject, name: "Zo\u00eb & co" },
+    });
+    const batch = await client.sendEmailBatchWithTemplates([
+      { From: s.from, To: s.batchTo, TemplateId: made.TemplateId, TemplateModel: { subject: s.subject + " batch", name: "B" } },
+      { From: s.from, To: s.batchTo, TemplateAlias: "unknown", TemplateModel: {} },
+    ]);
+    const push = { SourceServerID: s.serverID, DestinationServerID: s.otherID, PerformChanges: false };
+    const planned = await account.pushTemplates(push);
+    const pushed = await account.pushTemplates({ ...push, PerformChanges: true });
+    await failure("push", account.pushTemplates({ ...push, SourceServerID: 999999 }));
+    await failure("placeholder", client.editTemplate("wrap", { HtmlBody: "gone", TextBody: "gone" }));
+    await failure("used", client.deleteTemplate("wrap"));
+    const removed = await client.deleteTemplate(made.TemplateId);
+    const inactive = await client.getTemplate(made.TemplateId);
+    await failure("again", client.deleteTemplate(made.TemplateId));
+    await failure("model", client.sendEmailWithTemplate({ From: s.from, To: s.to, TemplateAlias: "bill" }));
+    return { layout, made, edited, read, all, layouts, valid, invalid, one, batch, planned, pushed, errors, removed, inactive };
+  },
 };
 
 try {
