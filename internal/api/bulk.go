@@ -116,9 +116,9 @@ func (a *API) sendBulk(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	b, err := a.conf.Bulk.Accept(ctx, c.who, w.input())
-	var several *bulk.Errors
+	var several *bulk.MistakesError
 	if errors.As(err, &several) {
-		return nil, &severalErrors{several}
+		return nil, &mistakesError{several}
 	}
 	if err != nil {
 		return nil, err
@@ -127,12 +127,12 @@ func (a *API) sendBulk(ctx context.Context, c *call) (any, error) {
 	return bulkTaken{ID: s.Id, bulkStatus: s}, nil
 }
 
-// severalErrors is the answer to a bulk request with more than one mistake
+// mistakesError is the answer to a bulk request with more than one mistake
 // (contract/common.md §5).
-type severalErrors struct{ *bulk.Errors }
+type mistakesError struct{ *bulk.MistakesError }
 
 // ErrorBody gives the object of code 11.
-func (e *severalErrors) ErrorBody() (status int, code pennypost.Code, body any) {
+func (e *mistakesError) ErrorBody() (status int, code pennypost.Code, body any) {
 	r := e.Refusal()
 	w := struct {
 		web.ErrorBody
@@ -224,7 +224,11 @@ func (a *API) listBulk(ctx context.Context, c *call) (any, error) {
 	if err := a.conf.Bulk.Allowed(ctx, c.who.AccountID); err != nil {
 		return nil, err
 	}
-	count, _, err := c.query.pagingOr("100", "0")
+	q := query{"count": c.query["count"], "offset": "0"}
+	if q["count"] == "" {
+		q["count"] = "100"
+	}
+	count, _, err := q.paging(pennypost.CodeInvalid, 0)
 	if err != nil {
 		return nil, err
 	}

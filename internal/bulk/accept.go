@@ -19,7 +19,7 @@ type Input struct {
 
 	TemplateID    pennypost.TemplateID // 0: none
 	TemplateAlias string
-	InlineCss     *bool //nolint:revive // as the contract has it
+	InlineCss     *bool
 
 	Subject, HTMLBody, TextBody string
 	// Messages gives the messages in order, each time that it is asked; an error
@@ -35,7 +35,7 @@ func (in *Input) templated() bool { return in.TemplateID != 0 || in.TemplateAlia
 const maxErrors = 100
 
 // Accept takes a request: when it returns nil all of it is on stable storage and
-// its messages are made. A refusal is a *pennypost.Error, or *Errors when there
+// its messages are made. A refusal is a *pennypost.Error, or *MistakesError when there
 // are several mistakes; nothing is kept of it then.
 func (r *Requests) Accept(ctx context.Context, c pennypost.Caller, in *Input) (*pennypost.BulkRequest, error) {
 	if err := r.conf.Door.Open(ctx); err != nil {

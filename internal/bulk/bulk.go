@@ -131,18 +131,20 @@ func (r *Requests) wake() {
 	}
 }
 
-// Errors are the mistakes of a bulk request with more than one.
-type Errors struct{ List []submit.FieldError }
+// MistakesError is a bulk request with more than one mistake.
+type MistakesError struct{ List []submit.FieldError }
 
 // Error counts them.
-func (e *Errors) Error() string { return fmt.Sprintf("%d mistakes in a bulk request", len(e.List)) }
+func (e *MistakesError) Error() string {
+	return fmt.Sprintf("%d mistakes in a bulk request", len(e.List))
+}
 
 // Refusal is what is answered beside the list.
-func (e *Errors) Refusal() *pennypost.Error {
+func (e *MistakesError) Refusal() *pennypost.Error {
 	return pennypost.Refuse(codeSeveral, "Multiple errors occurred. Inspect the Errors property for more information.")
 }
 
-// refusal gives one mistake as itself, and more as Errors.
+// refusal gives one mistake as itself, and more as MistakesError.
 func refusal(list []submit.FieldError) error {
 	switch len(list) {
 	case 0:
@@ -150,5 +152,5 @@ func refusal(list []submit.FieldError) error {
 	case 1:
 		return list[0].Err
 	}
-	return &Errors{List: list}
+	return &MistakesError{List: list}
 }

@@ -38,7 +38,7 @@ func (r *Requests) Page(ctx context.Context, server pennypost.ServerID, key stri
 	}
 	list = list[:n]
 	last := &list[n-1]
-	place := binary.BigEndian.AppendUint64(nil, uint64(last.SubmittedAt.UnixMicro())) //nolint:gosec // after 1970
+	place := binary.BigEndian.AppendUint64(nil, uint64(last.SubmittedAt.UnixMicro()))
 	place = append(place, last.ID[:]...)
 	return list, base64.RawURLEncoding.EncodeToString(append(place, prove(r.conf.Keys.Derive(purposePage), server, place)...)), nil
 }

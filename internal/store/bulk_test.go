@@ -214,7 +214,9 @@ func TestBulkTurns(t *testing.T) {
 		if got := dueBulk(t, st); got.ID != second.ID {
 			t.Error("they do not take turns")
 		}
-		update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.DelayBulk(ctx, second.ID, tx.Now().Add(time.Hour)) })
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return tx.DelayBulk(ctx, second.ID, tx.Now().Add(time.Hour))
+		})
 		if got := dueBulk(t, st); got.ID != first.ID {
 			t.Error("one that is delayed is due")
 		}

@@ -53,8 +53,11 @@ func TestCancelJob(t *testing.T) {
 			id   int64
 			want error
 		}{
-			{"free", free.ID, nil}, {"free, again", free.ID, store.ErrNotFound}, {"tried", tried.ID, store.ErrNotFound},
-			{"held", held.ID, nil}, {"taken", taken.ID, store.ErrNotFound},
+			{"free", free.ID, nil},
+			{"free, again", free.ID, store.ErrNotFound},
+			{"tried", tried.ID, store.ErrNotFound},
+			{"held", held.ID, nil},
+			{"taken", taken.ID, store.ErrNotFound},
 		} {
 			err := st.Update(t.Context(), func(tx *store.Tx) error { return tx.CancelJob(t.Context(), x.id) })
 			if !errors.Is(err, x.want) {

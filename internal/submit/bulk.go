@@ -126,11 +126,13 @@ func (d *Door) CheckBulk(ctx context.Context, tx *store.Tx, c pennypost.Caller, 
 		return nil, err
 	}
 	dr := &draft{}
-	if dr.setOriginator(s) != nil {
-		return found, nil // CheckShared tells
+	if err := dr.setOriginator(s); err == nil { // else CheckShared tells
+		_, err = in.sender(ctx, &entry{draft: dr})
+		if err := note("From", err); err != nil {
+			return nil, err
+		}
 	}
-	_, err = in.sender(ctx, &entry{draft: dr})
-	return found, note("From", err)
+	return found, nil
 }
 
 // BulkStep is what a step of a bulk request does beside its messages, in their
