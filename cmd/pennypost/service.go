@@ -19,6 +19,7 @@ import (
 	"pennypost/internal/api"
 	"pennypost/internal/auth"
 	"pennypost/internal/bounce"
+	"pennypost/internal/bulk"
 	"pennypost/internal/deliver"
 	"pennypost/internal/inbound"
 	"pennypost/internal/janitor"
@@ -57,6 +58,7 @@ type service struct {
 	door     *submit.Door
 	accounts *account.Accounts
 	janitor  *janitor.Janitor
+	bulk     *bulk.Requests
 	api      *api.API
 	signers  []*track.Signer // of tracking: that of the current master key first
 	track    *track.Server
@@ -280,8 +282,14 @@ func (s *service) openEdges(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.bulk, err = bulk.New(bulk.Config{
+		Store: s.store, Door: s.door, Auth: s.auth, Keys: s.keys, Now: s.now, Log: s.log, Metrics: s.metrics,
+	})
+	if err != nil {
+		return err
+	}
 	s.api, err = api.New(api.Config{
-		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Discard: s.deliver.Discard,
+		Store: s.store, Auth: s.auth, Door: s.door, Accounts: s.accounts, Bulk: s.bulk, Discard: s.deliver.Discard,
 		ConsoleURL: s.conf.publicURL, InboundDomain: s.conf.inboundDomain, BounceDomain: s.conf.bounceDomain,
 		TrackDomain: s.conf.trackDomain, SPFDomain: s.conf.spfDomain, SMTPHost: s.conf.hostname, SMTPPorts: s.smtpPorts(),
 		Trusted: s.conf.trusted, Memory: s.bodies, BatchLimit: s.memory.batch, Rate: s.conf.apiRate, Now: s.now, Log: s.log,
@@ -452,6 +460,7 @@ func (s *service) startWork(st *stage, reload <-chan os.Signal) {
 	st.start("deliver", s.deliver.Run)
 	st.start("janitor", s.janitor.Run)
 	st.start("track", s.track.Run)
+	st.start("bulk", s.bulk.Run)
 	st.start("certificate", func(ctx context.Context) error { return s.cert.run(ctx, reload) })
 }
 

@@ -12,19 +12,21 @@ import (
 	"pennypost"
 	"pennypost/internal/account"
 	"pennypost/internal/auth"
+	"pennypost/internal/bulk"
 	"pennypost/internal/shed"
 	"pennypost/internal/store"
 	"pennypost/internal/submit"
 	"pennypost/internal/web"
 )
 
-// Config is what the API works with. Store, Auth, Door and Accounts are
+// Config is what the API works with. Store, Auth, Door, Accounts and Bulk are
 // required; zero values of the others are defaults.
 type Config struct {
 	Store    *store.Store
 	Auth     *auth.Auth
 	Door     *submit.Door
 	Accounts *account.Accounts
+	Bulk     *bulk.Requests
 
 	// Discard drops held mail of a server with an event each, and tells how
 	// many recipients it dropped; it may stop before all are, when the context

@@ -40,11 +40,15 @@ func isEmpty(body []byte) bool {
 
 // decode reads one JSON object into the struct that dst points to. A body
 // that says nothing leaves it as it is.
-func decode(body []byte, dst any) error {
+func decode(body []byte, dst any) error { return decodeUpTo(body, dst, maxValues) }
+
+// decodeUpTo is decode for a body of more values, most of which are decoded
+// later.
+func decodeUpTo(body []byte, dst any, values int) error {
 	if isEmpty(body) {
 		return nil
 	}
-	s, err := scan(body, 1)
+	s, err := scanUpTo(body, 1, values)
 	if err != nil {
 		return err
 	}
@@ -175,8 +179,10 @@ type scanned struct {
 // values, the length of names and numbers. It does not check the grammar;
 // encoding/json does. depth is where the objects are that may not be merged
 // from two lists of the same name, which encoding/json would do.
-func scan(body []byte, depth int) (scanned, error) {
-	s := scanner{scanned: scanned{items: 1}, b: body, at: depth}
+func scan(body []byte, depth int) (scanned, error) { return scanUpTo(body, depth, maxValues) }
+
+func scanUpTo(body []byte, depth, values int) (scanned, error) {
+	s := scanner{scanned: scanned{items: 1}, b: body, at: depth, most: values}
 	if !utf8.Valid(body) {
 		return s.scanned, errJSON()
 	}
@@ -194,6 +200,7 @@ type scanner struct {
 	n             int
 	at            int // depth of the watched objects
 	depth, values int
+	most          int     // values
 	lists         [2]bool // Headers, Attachments seen in the watched object
 }
 
@@ -219,7 +226,7 @@ func (s *scanner) step() bool {
 		}
 	}
 	s.n++
-	return s.depth <= maxDepth && s.values <= maxValues
+	return s.depth <= maxDepth && s.values <= s.most
 }
 
 // text passes a string, and looks at it when it is a name.

@@ -34,6 +34,7 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 	o.ids["sender"] = r.call(t, c.account, post, "/senders", `{"FromEmail": "`+canary+`@`+domain+`", "Name": "`+canary+`"}`).ok().id(t)
 	tpl := r.call(t, c.server, post, "/templates", `{"Name": "`+canary+`", "Alias": "`+canary+`", "Subject": "`+canary+`", "TextBody": "`+canary+`"}`).ok()
 	o.ids["template"] = fmt.Sprint(tpl["TemplateId"])
+	o.ids["bulk"] = r.call(t, c.server, post, "/email/bulk", `{"From": "ann@`+domain+`", "Subject": "`+canary+`", "TextBody": "`+canary+`", "Messages": [{"To": "`+canary+`@shop.test"}]}`).ok().text(t, "ID")
 	return o
 }
 
@@ -41,7 +42,7 @@ func (r *rig) own(t *testing.T, c *tenant, domain, canary string) *things {
 var absent = map[string]string{
 	"server": "888888", "domain": "888888", "sender": "888888", "token": "888888", "apitoken": "888888", "accounttoken": "888888",
 	"import": "888888", "stream": "nowhere", "message": "00000000-0000-4000-8000-000000000000",
-	"template": "888888",
+	"template": "888888", "bulk": "00000000-0000-4000-8000-000000000000",
 }
 
 var param = regexp.MustCompile(`\{(\w+)\}`)

@@ -24,6 +24,7 @@ import (
 	"pennypost"
 	"pennypost/internal/account"
 	"pennypost/internal/auth"
+	"pennypost/internal/bulk"
 	"pennypost/internal/mx"
 	"pennypost/internal/store"
 	"pennypost/internal/submit"
@@ -46,6 +47,7 @@ const (
 type rig struct {
 	st       *store.Store
 	accounts *account.Accounts
+	bulk     *bulk.Requests
 	api      *API
 	url      string // of the customers' listener
 	opURL    string // of the operator's
@@ -174,8 +176,11 @@ func openRig(t *testing.T, dir string) *rig {
 	if _, err := r.accounts.Bootstrap(t.Context(), account.Settings{AccountToken: firstToken, OperatorToken: operatorToken}); err != nil {
 		t.Fatal(err)
 	}
+	if r.bulk, err = bulk.New(bulk.Config{Store: r.st, Door: door, Auth: who, Keys: keys, Log: log}); err != nil {
+		t.Fatal(err)
+	}
 	r.api, err = New(Config{
-		Store: r.st, Auth: who, Door: door, Accounts: r.accounts, ConsoleURL: publicURL + "/",
+		Store: r.st, Auth: who, Door: door, Accounts: r.accounts, Bulk: r.bulk, ConsoleURL: publicURL + "/",
 		InboundDomain: inboundDomain, BounceDomain: bounceDomain, TrackDomain: trackDomain, SPFDomain: spfDomain,
 		SMTPHost: "smtp.mail.test", SMTPPorts: []int{587, 2525}, Log: log,
 		BodyLimit: 200 << 10, BatchLimit: 400 << 10,

@@ -30,6 +30,10 @@ func (a *API) routes() []route {
 		{method: get, path: "/templates/{template}", opener: byServer, handle: a.getTemplate},
 		{method: put, path: "/templates/{template}", opener: byServer, limit: a.conf.BodyLimit, handle: a.editTemplate},
 		{method: del, path: "/templates/{template}", opener: byServer, handle: a.deleteTemplate},
+		{method: post, path: "/email/bulk", opener: byServer, limit: a.conf.BatchLimit, within: a.conf.BatchWork, mail: true, handle: a.sendBulk},
+		{method: get, path: "/email/bulk", opener: byServer, handle: a.listBulk},
+		{method: get, path: "/email/bulk/{bulk}", opener: byServer, handle: a.getBulk},
+		{method: post, path: "/email/bulk/{bulk}/cancel", opener: byServer, handle: a.cancelBulk},
 
 		{method: get, path: "/server", opener: byServer, handle: a.getOwnServer},
 		{method: put, path: "/server", opener: byServer, limit: settingsLimit, within: dns, handle: a.editOwnServer},

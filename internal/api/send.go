@@ -162,19 +162,10 @@ func (m *wireMessage) submission(now time.Time) (*submit.Submission, error) {
 	for _, h := range m.Headers {
 		s.Headers = append(s.Headers, eml.Field{Name: h.Name, Value: h.Value})
 	}
-	for n := range m.Attachments {
-		a := &m.Attachments[n]
-		// Line breaks are skipped by the decoder (contract/sending.md §5).
-		content, err := base64.StdEncoding.DecodeString(a.Content)
-		if err != nil {
-			return nil, pennypost.Invalid("Invalid attachment: the 'Content' of '%s' is not base64.", short(a.Name))
-		}
-		a.Content = ""
-		s.Attachments = append(s.Attachments, submit.Attachment{
-			Name: a.Name, ContentType: a.ContentType, ContentID: a.ContentID, Content: content,
-		})
-	}
 	var err error
+	if s.Attachments, err = decodeAttachments(m.Attachments); err != nil {
+		return nil, err
+	}
 	s.SendAt = m.SendAt.sendAt(now)
 	begins := now
 	if s.SendAt.After(now) {
@@ -182,6 +173,22 @@ func (m *wireMessage) submission(now time.Time) (*submit.Submission, error) {
 	}
 	s.DeliverBy, err = m.DeliverBy.deadline(begins)
 	return s, err
+}
+
+// decodeAttachments reads the contents of attachments and forgets their text.
+func decodeAttachments(list []wireAttachment) ([]submit.Attachment, error) {
+	var files []submit.Attachment
+	for n := range list {
+		a := &list[n]
+		// Line breaks are skipped by the decoder (contract/sending.md §5).
+		content, err := base64.StdEncoding.DecodeString(a.Content)
+		if err != nil {
+			return nil, pennypost.Invalid("Invalid attachment: the 'Content' of '%s' is not base64.", short(a.Name))
+		}
+		a.Content = ""
+		files = append(files, submit.Attachment{Name: a.Name, ContentType: a.ContentType, ContentID: a.ContentID, Content: content})
+	}
+	return files, nil
 }
 
 // short bounds a value that an error text repeats.

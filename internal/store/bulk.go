@@ -124,11 +124,12 @@ func (tx *Tx) BulkShared(ctx context.Context, id pennypost.BulkID) ([]byte, erro
 	return content, nil
 }
 
-// BulkPart gives the first part that is left of a bulk request, and the number of
-// its first message; ErrNotFound, ErrDamaged.
-func (tx *Tx) BulkPart(ctx context.Context, id pennypost.BulkID) (first int, content []byte, err error) {
+// BulkPart gives the part of a bulk request in which a message is, and the number
+// of its first message; ErrNotFound, ErrDamaged.
+func (tx *Tx) BulkPart(ctx context.Context, id pennypost.BulkID, n int) (first int, content []byte, err error) {
 	var sum int64
-	err = tx.row(ctx, `SELECT first, content, checksum FROM bulk_parts WHERE request_id = $1 ORDER BY first LIMIT 1`, id[:]).
+	err = tx.row(ctx, `SELECT first, content, checksum FROM bulk_parts WHERE request_id = $1 AND first <= $2
+		ORDER BY first DESC LIMIT 1`, id[:], int64(n)).
 		Scan(&first, &content, &sum)
 	if err == nil && sum != sumBulkPart(id, first, content) {
 		err = ErrDamaged
@@ -200,7 +201,7 @@ func (tx *Tx) CancelBulk(ctx context.Context, server pennypost.ServerID, id penn
 // to be before a time, have left behind, and tells whether there was any.
 func (tx *Tx) SweepBulk(ctx context.Context, before time.Time) (bool, error) {
 	var id []byte
-	var state int64
+	var state pennypost.BulkState
 	err := tx.row(ctx, `SELECT id, state FROM bulk_requests WHERE state NOT IN (1, 2) AND stored = 1
 		AND (state <> 0 OR submitted_at < $1) LIMIT 1`, timeToDB(before)).Scan(&id, &state)
 	if errors.Is(err, ErrNotFound) {
@@ -215,7 +216,7 @@ func (tx *Tx) SweepBulk(ctx context.Context, before time.Time) (bool, error) {
 		return true, err
 	}
 	steps := []string{`DELETE FROM bulk_shared WHERE request_id = $1`, `UPDATE bulk_requests SET stored = 0 WHERE id = $1`}
-	if pennypost.BulkState(state) == pennypost.BulkReceiving {
+	if state == pennypost.BulkReceiving {
 		steps[1] = `DELETE FROM bulk_requests WHERE id = $1`
 	}
 	for _, s := range steps {

@@ -18,8 +18,8 @@ type FieldError struct {
 }
 
 // CheckShared checks what all messages of a bulk request have, as far as that
-// needs no database: all but content and recipients. It gives every mistake, the
-// first of each field.
+// needs no database: all but its placeholders and recipients. It gives every
+// mistake, the first of each field.
 func (d *Door) CheckShared(s *Submission) []FieldError {
 	dr := &draft{source: pennypost.SourceHTTP, at: d.conf.Now()}
 	return checks(s, []fieldCheck{
@@ -30,6 +30,8 @@ func (d *Door) CheckShared(s *Submission) []FieldError {
 		{"TrackLinks", func(s *Submission) error { return dr.setTrackLinks(s.TrackLinks) }},
 		{"Headers", dr.setHeaders},
 		{"Attachments", dr.setFiles},
+		{"HtmlBody", dr.checkBodies},
+		{"TemplateId", dr.checkTemplate},
 	})
 }
 
@@ -124,11 +126,13 @@ func (d *Door) CheckBulk(ctx context.Context, tx *store.Tx, c pennypost.Caller, 
 		return nil, err
 	}
 	dr := &draft{}
-	if dr.setOriginator(s) != nil {
-		return found, nil // CheckShared tells
+	if err := dr.setOriginator(s); err == nil { // else CheckShared tells
+		_, err = in.sender(ctx, &entry{draft: dr})
+		if err := note("From", err); err != nil {
+			return nil, err
+		}
 	}
-	_, err = in.sender(ctx, &entry{draft: dr})
-	return found, note("From", err)
+	return found, nil
 }
 
 // BulkStep is what a step of a bulk request does beside its messages, in their
@@ -151,12 +155,12 @@ const bulkBytes = 512 << 10
 // AcceptStep accepts messages of a bulk request: each succeeds or fails alone,
 // but all that is written is written with End, in one transaction. Their jobs wait
 // in the store, behind all other mail of their domains, and take no room in memory
-// from it. An error says that nothing was written, or, with store.ErrUnknown, that
+// from it. It gives what End was given. An error says that nothing was written, or, with store.ErrUnknown, that
 // nobody knows.
-func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submission) error {
+func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submission) ([]Result, error) {
 	room, err := d.letIn(ctx, stepSize(list[:1]))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer room.close()
 	c := pennypost.Caller{Kind: pennypost.CallerAPI, AccountID: step.AccountID, ServerID: step.ServerID}
@@ -173,7 +177,7 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 		e, err := d.enter(ctx, c, list[len(entries)], room)
 		var refusal *pennypost.Error
 		if err != nil && !errors.As(err, &refusal) {
-			return err
+			return nil, err
 		}
 		entries, results = append(entries, e), append(results, Result{Err: err})
 		if err == nil {
@@ -187,12 +191,12 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 				continue
 			}
 			if err := d.redo(ctx, c, e, room); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		err = d.storeStep(ctx, c, step, entries, results)
 	}
-	return err
+	return results, err
 }
 
 // storeStep is the transaction of a step. It waits for others to share its sync:
@@ -243,4 +247,10 @@ func (d *Door) storeStep(ctx context.Context, c pennypost.Caller, step *BulkStep
 		d.count(pennypost.SourceHTTP, results[i].Err)
 	}
 	return nil
+}
+
+// NewBulkID names a new bulk request.
+func (d *Door) NewBulkID() (pennypost.BulkID, error) {
+	id, err := d.newID(d.conf.Now())
+	return pennypost.BulkID(id), err
 }

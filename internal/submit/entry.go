@@ -109,7 +109,7 @@ const (
 )
 
 // plan makes the job of a recipient, born leased if the queue has room for it.
-func (d *Door) plan(tx *store.Tx, e *entry, r *pennypost.Recipient, p pennypost.Priority, live int) {
+func (d *Door) plan(e *entry, r *pennypost.Recipient, p pennypost.Priority, live int) {
 	job := pennypost.Job{
 		ID: d.conf.Store.NextID(), Kind: pennypost.JobDeliver, Dest: d.names.Dest(e.message, r.Address, e.bounceType),
 		Tenant: e.server, Priority: p, RunAt: e.message.Begins(), Ref: store.JobRef(e.id, r.N),

@@ -244,7 +244,7 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 	}
 	for i := range e.recipients {
 		if e.recipients[i].State == pennypost.Queued {
-			in.door.plan(in.tx, e, &e.recipients[i], p, live)
+			in.door.plan(e, &e.recipients[i], p, live)
 		}
 	}
 	err := in.tx.AddMessage(ctx, &store.NewMessage{

@@ -189,6 +189,7 @@ func (d *Door) templateRef(ctx context.Context, server pennypost.ServerID, t *Te
 	}
 	return ref, pennypost.NoTemplateAlias()
 }
+
 func (d *Door) readTemplate(ctx context.Context, ref store.TemplateRef) (*Content, error) {
 	source, err := d.readSource(ctx, ref)
 	if err != nil {

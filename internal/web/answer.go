@@ -43,6 +43,12 @@ type ErrorBody struct {
 	ErrorID   string         `json:"ErrorID,omitempty"` // code 101 alone
 }
 
+// Worded is a refusal whose error object has more than the two keys.
+type Worded interface {
+	error
+	ErrorBody() (status int, code pennypost.Code, body any)
+}
+
 // OK answers 200 with a value: success has no other status
 // (contract/common.md §1).
 func (j *JSON) OK(w http.ResponseWriter, r *http.Request, v any) {
@@ -67,15 +73,21 @@ func encode(v any) ([]byte, error) {
 // Error answers with the error object, and logs what is our own fault.
 func (j *JSON) Error(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *pennypost.Error
+	var worded Worded
+	if errors.As(err, &worded) {
+		status, code, body := worded.ErrorBody()
+		j.errorObject(w, r, status, code, body)
+		return
+	}
 	status := j.Fails(r, err)
 	if after := retryAfter(status); after != "" && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", after)
 	}
 	switch {
 	case errors.As(err, &refusal):
-		j.errorObject(w, r, status, ErrorBody{ErrorCode: refusal.Code, Message: refusal.Text})
+		j.errorObject(w, r, status, refusal.Code, ErrorBody{ErrorCode: refusal.Code, Message: refusal.Text})
 	case status == http.StatusServiceUnavailable:
-		j.errorObject(w, r, status, unavailable())
+		j.errorObject(w, r, status, pennypost.CodeMaintenance, unavailable())
 	default:
 		j.Fault(w, r, RequestID(r.Context()))
 	}
@@ -117,7 +129,7 @@ func (j *JSON) Fails(r *http.Request, err error) int {
 
 // Fault answers 500, code 101, with an error id (contract/common.md §4).
 func (j *JSON) Fault(w http.ResponseWriter, r *http.Request, id string) {
-	j.errorObject(w, r, http.StatusInternalServerError, ErrorBody{
+	j.errorObject(w, r, http.StatusInternalServerError, pennypost.CodeFault, ErrorBody{
 		ErrorCode: pennypost.CodeFault, ErrorID: id,
 		Message: "An unexpected error occurred. Please try again. Error ID: " + id,
 	})
@@ -134,12 +146,12 @@ func orStatus(e *pennypost.Error) int {
 	return e.Status
 }
 
-func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, e ErrorBody) {
+func (j *JSON) errorObject(w http.ResponseWriter, r *http.Request, status int, code pennypost.Code, e any) {
 	body, err := encode(e)
-	if err != nil { // three plain fields always encode
+	if err != nil { // plain fields always encode
 		panic(err)
 	}
-	w.Header().Set("X-PM-ApiErrorCode", strconv.Itoa(int(e.ErrorCode)))
+	w.Header().Set("X-PM-ApiErrorCode", strconv.Itoa(int(code)))
 	j.write(w, r, status, body)
 }
 
