@@ -115,7 +115,7 @@ func TestPlaces(t *testing.T) {
 	w.stop()
 	want := pennypost.Place{
 		CountryISOCode: "DE", Country: "Germany", RegionISOCode: "HH", Region: "Hamburg", City: "Hamburg", Zip: "20095",
-		Coords: "53.5507,9.993", IP: "127.0.0.1",
+		Coords: "53.5507,9.993", IP: "192.0.2.7",
 	}
 	list := w.opens(m)
 	if len(list) != 2 || list[0].Place != want || list[1].Place != (pennypost.Place{}) {

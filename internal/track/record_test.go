@@ -195,6 +195,22 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// Somebody who tries us out on this machine is no scanner, however quick.
+func TestTriedOut(t *testing.T) {
+	c := newClock()
+	w := newWorld(t, c.set)
+	w.from = ""
+	m := w.messageIn(pennypost.Delivered, c.now(), "ann@a.test")
+	w.get(w.pixel(m, 0), "curl/8.4.0")
+	for no := 1; no <= 3; no++ {
+		w.get(w.link(m, 0, track.InHTML, no, fmt.Sprintf("https://acme.example/%d", no)), "curl/8.4.0")
+	}
+	w.stop()
+	if got, want := w.counted(), (store.StatCount{Opens: 1, UniqueOpens: 1, Clicks: 3, UniqueClicks: 3}); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+}
+
 // Three links at a person's pace are clicks.
 func TestNoBurst(t *testing.T) {
 	c := newClock()

@@ -35,15 +35,18 @@ type rule struct {
 // (contract/tracking.md §2), and so it is no rule here. A person who is taken
 // for a machine costs the sender a click, so that what is doubtful counts: an
 // unknown program, a library some time after the delivery, two links at once.
+// Who is quick on this machine itself is trying us out.
 func machineRules() []rule {
 	return []rule{
 		{name: "no user agent", holds: func(l *look) bool { return l.hit.agent == "" }},
 		{name: "prefetch", holds: func(l *look) bool { return l.hit.prefetch }},
 		{name: "scanner", holds: func(l *look) bool { return l.agent.kind == agentScanner }},
-		{name: "library at delivery", holds: func(l *look) bool { return l.agent.kind == agentLibrary && atDelivery(l) }},
-		{name: "links at once", clicks: true, holds: func(l *look) bool { return l.hit.burst >= burstLinks }},
+		{name: "library at delivery", holds: func(l *look) bool { return l.agent.kind == agentLibrary && atDelivery(l) && outside(l) }},
+		{name: "links at once", clicks: true, holds: func(l *look) bool { return l.hit.burst >= burstLinks && outside(l) }},
 	}
 }
+
+func outside(l *look) bool { return !l.hit.addr.IsLoopback() }
 
 // atDelivery tells whether the copy had just been delivered, or not even that.
 // Where an attempt failed for now the mail may have arrived all the same.

@@ -41,7 +41,7 @@ func TestPixelIsServed(t *testing.T) {
 		ID: o.ID, At: o.At, AccountID: 1, ServerID: 7, Stream: "news", MessageID: m.ID, N: 1, Recipient: "Bob@b.test", Tag: "march",
 		UserAgent: firefox, Client: pennypost.Software{Name: "Firefox 137.0", Company: "Mozilla Foundation", Family: "Firefox"},
 		OS: pennypost.Software{Name: "Linux", Family: "Linux"}, Platform: pennypost.PlatformDesktop,
-		Place: pennypost.Place{IP: "127.0.0.1"},
+		Place: pennypost.Place{IP: "192.0.2.7"},
 	}
 	if o.Reading != want {
 		t.Errorf("got  %+v\nwant %+v", o.Reading, want)

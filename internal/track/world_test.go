@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,6 +36,7 @@ type world struct {
 	web     *httptest.Server
 	stop    func()             // ends Run and waits for it
 	of      pennypost.ServerID // of the messages
+	from    string             // address of the client, as a proxy tells it; "" is this machine's
 }
 
 func newWorld(tb testing.TB, change ...func(c *track.ServerConfig)) *world {
@@ -48,8 +50,8 @@ func newWorld(tb testing.TB, change ...func(c *track.ServerConfig)) *world {
 			tb.Error(err)
 		}
 	})
-	w := &world{t: tb, store: st, signer: track.NewSigner([]byte("the key of the test")), metrics: metrics.New(), of: 7}
-	c := track.ServerConfig{Store: st, Signers: []*track.Signer{w.signer}, Metrics: w.metrics}
+	w := &world{t: tb, store: st, signer: track.NewSigner([]byte("the key of the test")), metrics: metrics.New(), of: 7, from: "192.0.2.7"}
+	c := track.ServerConfig{Store: st, Signers: []*track.Signer{w.signer}, Metrics: w.metrics, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	for _, f := range change {
 		f(&c)
 	}
@@ -162,6 +164,9 @@ func (w *world) do(method, url, agent, body string, header ...string) answer {
 		w.t.Fatal(err)
 	}
 	req.Header.Set("User-Agent", agent) // "" sends none
+	if w.from != "" {
+		req.Header.Set("X-Forwarded-For", w.from)
+	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
