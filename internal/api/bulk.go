@@ -115,7 +115,9 @@ func (a *API) sendBulk(ctx context.Context, c *call) (any, error) {
 	if err := decodeUpTo(c.body, &w, maxBulkValues); err != nil {
 		return nil, err
 	}
-	b, err := a.conf.Bulk.Accept(ctx, c.who, w.input())
+	in := w.input()
+	in.Answer = func(b *pennypost.BulkRequest) ([]byte, error) { return web.Encode(newBulkTaken(b)) }
+	b, err := a.conf.Bulk.Accept(ctx, c.who, in)
 	var several *bulk.MistakesError
 	if errors.As(err, &several) {
 		return nil, &mistakesError{several}
@@ -123,8 +125,7 @@ func (a *API) sendBulk(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newBulkStatus(b)
-	return bulkTaken{ID: s.Id, bulkStatus: s}, nil
+	return newBulkTaken(b), nil
 }
 
 // mistakesError is the answer to a bulk request with more than one mistake
@@ -162,6 +163,11 @@ type bulkStatus struct {
 type bulkTaken struct {
 	ID string
 	bulkStatus
+}
+
+func newBulkTaken(b *pennypost.BulkRequest) bulkTaken {
+	s := newBulkStatus(b)
+	return bulkTaken{ID: s.Id, bulkStatus: s}
 }
 
 func newBulkStatus(b *pennypost.BulkRequest) bulkStatus {

@@ -90,6 +90,7 @@ func needs() map[string]need {
 		"POST /email/bulk":                               needSend,
 		"GET /email/bulk":                                needAny,
 		"GET /email/bulk/{}":                             needAny,
+		"POST /email/bulk/{}/cancel":                     needChange,
 		"GET /server":                                    needAny,
 		"PUT /server":                                    needChange,
 		"GET /message-streams":                           needAny,

@@ -98,6 +98,25 @@ func TestIdempotentBatch(t *testing.T) {
 	r.wantCount(t, c, "58")
 }
 
+// Of a bulk request that is repeated there is one, though it is made long after
+// its answer.
+func TestIdempotentBulk(t *testing.T) {
+	r, c := newShop(t)
+	body := `{"From": "news@acme.test", "Subject": "Hi", "TextBody": "{{name}}", "Messages": [{"To": "a@shop.test"}, {"To": "b@shop.test"}]}`
+	first := r.keyed(t, c.server, "/email/bulk", "k", body)
+	id := first.ok().text(t, "Id")
+	r.keyed(t, c.server, "/email/bulk", "k", body).same(t, first)
+	r.work(t)
+	r.bulkUntil(t, c.server, id, isCompleted)
+	r.keyed(t, c.server, "/email/bulk", "k", body).same(t, first)
+	if list := r.call(t, c.server, get, "/email/bulk", "").ok()["Requests"].([]any); len(list) != 1 {
+		t.Errorf("%d requests, want 1", len(list))
+	}
+	if sent := r.sentTo(t, c.number, "broadcast"); len(sent) != 2 || len(sent["a@shop.test"]) != 1 || len(sent["b@shop.test"]) != 1 {
+		t.Errorf("sent: %v", sent)
+	}
+}
+
 // A refusal is an answer as well: it comes again even if its reason is gone.
 func TestIdempotentRefusal(t *testing.T) {
 	r, c := newShop(t)

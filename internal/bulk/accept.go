@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 
 	"pennypost"
@@ -27,6 +28,9 @@ type Input struct {
 	Messages iter.Seq2[*Message, error]
 	// Mistakes are those that the edge found.
 	Mistakes []submit.FieldError
+	// Answer gives the body of the 200 to a request that was taken. Of a request
+	// with a key it is kept in the transaction that takes it; nil: it is not.
+	Answer func(b *pennypost.BulkRequest) ([]byte, error)
 }
 
 func (in *Input) templated() bool { return in.TemplateID != 0 || in.TemplateAlias != "" }
@@ -210,6 +214,9 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 	if err == nil {
 		err = refusal(list)
 	}
+	if err == nil && last && k.caller.Request != nil {
+		k.caller.Request.Answered = k.in.Answer != nil
+	}
 	k.begun, k.first, k.held = true, k.first+k.held, 0
 	k.part.Reset()
 	return err
@@ -224,8 +231,29 @@ func (k *keeper) write(ctx context.Context, tx *store.Tx, shared []byte, last bo
 	if err := tx.AddBulkPart(ctx, k.b.ID, k.first, []byte(k.part.String()+"]")); err != nil {
 		return err
 	}
-	if last {
-		return tx.OpenBulk(ctx, k.b)
+	if !last {
+		return nil
 	}
-	return nil
+	if err := tx.OpenBulk(ctx, k.b); err != nil {
+		return err
+	}
+	return k.note(ctx, tx)
+}
+
+// note keeps the answer under the key of the request: whoever repeats it, even
+// after a crash that comes now, gets that and no second one.
+func (k *keeper) note(ctx context.Context, tx *store.Tx) error {
+	r := k.caller.Request
+	if r == nil || k.in.Answer == nil {
+		return nil
+	}
+	body, err := k.in.Answer(k.b)
+	if err != nil {
+		return err
+	}
+	err = tx.AnswerRequest(ctx, k.b.ServerID, r, http.StatusOK, body)
+	if errors.Is(err, store.ErrConflict) {
+		return submit.ErrUnderWay()
+	}
+	return err
 }

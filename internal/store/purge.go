@@ -53,7 +53,7 @@ func (tx *Tx) AnyWaiting(ctx context.Context, server pennypost.ServerID, stream 
 
 // ofMessage are the tables that hold what belongs to a message, by its id.
 func ofMessage() []string {
-	return []string{"contents", "signatures", "recipients", "attempts", "events"}
+	return []string{"contents", "signatures", "recipients", "attempts", "events", "opens", "clicks"}
 }
 
 // PurgeStream deletes up to n messages of a stream that was archived at or
