@@ -450,3 +450,32 @@ func TestTemplatesInParallel(t *testing.T) {
 		}
 	}
 }
+
+// contract/templates.md part C: a stylesheet that cannot be read is an error; what
+// is too much for the inliner goes as it is.
+func TestStylesThatCannotBeInlined(t *testing.T) {
+	c, err := ParseContent("", "<style>/* never ends {{x}}", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Render(t.Context(), nil, true)
+	var failed *RenderError
+	if !errors.As(err, &failed) || failed.Part != "HtmlBody" {
+		t.Errorf("a comment without an end: %v", err)
+	}
+	if r, err := c.Render(t.Context(), nil, false); err != nil || r.HTML != "<style>/* never ends " {
+		t.Errorf("not to be inlined: %+v, %v", r, err)
+	}
+	many := "<style>b{color:red}</style>" + strings.Repeat("<b>", 200_001)
+	if c, err = ParseContent("", many, ""); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.Render(t.Context(), nil, true); err != nil || r.HTML != many {
+		t.Errorf("200,001 tags: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Render(ended, nil, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that went: %v", err)
+	}
+}
