@@ -57,7 +57,7 @@ func atDelivery(l *look) bool {
 	case pennypost.Delivered:
 		return l.hit.at.Before(l.recipient.ChangedAt.Add(early))
 	case pennypost.Deferred, pennypost.Held, pennypost.Bounced, pennypost.Expired, pennypost.Suppressed,
-		pennypost.Quarantined, pennypost.Discarded:
+		pennypost.Quarantined, pennypost.Discarded, pennypost.Cancelled:
 		return false
 	}
 	return false
