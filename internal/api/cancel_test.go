@@ -64,6 +64,11 @@ func TestScheduled(t *testing.T) {
 	if to["State"] != "Cancelled" || to["Next"] != nil || to["Summary"] != "Cancelled by its sender before it was due." {
 		t.Errorf("explain: %v", to)
 	}
+	r.call(t, c.server, post, "/templates", `{"Name": "T", "Alias": "t", "Subject": "templated", "TextBody": "x"}`).ok()
+	templated := r.call(t, c.server, post, "/email/withTemplate", `{"From": "ann@acme.test", "To": "bob@shop.test", "TemplateAlias": "t", "TemplateModel": {}, "SendAt": 3600}`).ok()
+	if got := status(templated.text(t, "MessageID")); got != "Scheduled" {
+		t.Errorf("with a template: Status = %s, want Scheduled", got)
+	}
 	r.call(t, c.server, del, "/messages/outbound/"+batch[0].text(t, "MessageID")+"/cancel", "").ok()
 }
 

@@ -60,26 +60,31 @@ func pause(ctx context.Context, kick <-chan struct{}, wait time.Duration) bool {
 // turn makes one step of one request, or sweeps, and tells whether there was
 // anything to do.
 func (r *Requests) turn(ctx context.Context) (did bool, err error) {
-	if err := r.conf.Door.Open(ctx); err != nil {
-		return false, err
+	if r.conf.Door.Closed() != "" {
+		return false, nil // who watches the door says so
 	}
 	var b *pennypost.BulkRequest
+	waste := false
 	err = r.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
-		b, err = tx.DueBulk(ctx)
+		if b, err = tx.DueBulk(ctx); errors.Is(err, store.ErrNotFound) {
+			waste, err = tx.BulkWaste(ctx, tx.Now().Add(-unfinished))
+		}
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		r.known = nil
-		err = r.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) (err error) {
-			did, err = tx.SweepBulk(ctx, tx.Now().Add(-unfinished))
+	switch {
+	case err != nil:
+		return false, err
+	case b != nil:
+		return true, r.step(ctx, b)
+	}
+	r.known = nil
+	if waste {
+		err = r.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) error {
+			_, err := tx.SweepBulk(ctx, tx.Now().Add(-unfinished))
 			return err
 		})
-		return did, err
 	}
-	if err != nil {
-		return false, err
-	}
-	return true, r.step(ctx, b)
+	return waste, err
 }
 
 // errNoServer says that the server of a request was deleted.

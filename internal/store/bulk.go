@@ -197,13 +197,23 @@ func (tx *Tx) CancelBulk(ctx context.Context, server pennypost.ServerID, id penn
 	return n > 0, nil
 }
 
+const wasteOfBulk = ` FROM bulk_requests WHERE state NOT IN (1, 2) AND stored = 1 AND (state <> 0 OR submitted_at < $1)`
+
+// BulkWaste tells whether SweepBulk has anything to delete.
+func (tx *Tx) BulkWaste(ctx context.Context, before time.Time) (bool, error) {
+	is, err := tx.exists(ctx, `SELECT 1`+wasteOfBulk, timeToDB(before))
+	if err != nil {
+		return false, fmt.Errorf("look for ended bulk requests: %w", err)
+	}
+	return is, nil
+}
+
 // SweepBulk deletes a little of what ended requests, and those that never came
 // to be before a time, have left behind, and tells whether there was any.
 func (tx *Tx) SweepBulk(ctx context.Context, before time.Time) (bool, error) {
 	var id []byte
 	var state pennypost.BulkState
-	err := tx.row(ctx, `SELECT id, state FROM bulk_requests WHERE state NOT IN (1, 2) AND stored = 1
-		AND (state <> 0 OR submitted_at < $1) LIMIT 1`, timeToDB(before)).Scan(&id, &state)
+	err := tx.row(ctx, `SELECT id, state`+wasteOfBulk+` LIMIT 1`, timeToDB(before)).Scan(&id, &state)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -3,6 +3,9 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,5 +173,46 @@ func TestTakeBack(t *testing.T) {
 			}
 			return err
 		})
+	})
+}
+
+// Of a worker and a cancellation that come at once one gets each job.
+func TestCancelAgainstClaim(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		const n = 20
+		var wg sync.WaitGroup
+		var claimed, cancelled atomic.Int64
+		for i := range n {
+			dest := fmt.Sprintf("d%d.test", i)
+			j := job(st, dest)
+			addJobs(t, st, j)
+			wg.Go(func() {
+				err := st.Update(t.Context(), func(tx *store.Tx) error {
+					jobs, _, err := tx.ClaimJobs(t.Context(), deliver, dest, 1)
+					if err == nil {
+						claimed.Add(int64(len(jobs)))
+					}
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() {
+				switch err := st.Update(t.Context(), func(tx *store.Tx) error { return tx.CancelJob(t.Context(), j.ID) }); {
+				case err == nil:
+					cancelled.Add(1)
+				case !errors.Is(err, store.ErrNotFound):
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if claimed.Load()+cancelled.Load() != n {
+			t.Errorf("%d claimed and %d cancelled, want %d together", claimed.Load(), cancelled.Load(), n)
+		}
+		if left := number(t, st, `SELECT COUNT(*) FROM jobs`); left != claimed.Load() {
+			t.Errorf("%d jobs are left, %d were claimed", left, claimed.Load())
+		}
 	})
 }
