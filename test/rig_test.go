@@ -75,12 +75,11 @@ func pretendNet(c fakenet.Config) (n *fakenet.Net, stop func() error, err error)
 // again.
 func newRig(dir string, n *fakenet.Net) (*rig, error) {
 	r := &rig{net: n, dir: dir, accountToken: accountToken}
-	for _, a := range []*string{&r.smtp, &r.smtps, &r.http, &r.operator, &r.metrics} {
-		var err error
-		if *a, err = fakenet.FreeAddr(); err != nil {
-			return nil, err
-		}
+	free, err := fakenet.FreeAddrs(5)
+	if err != nil {
+		return nil, err
 	}
+	r.smtp, r.smtps, r.http, r.operator, r.metrics = free[0], free[1], free[2], free[3], free[4]
 	_, smtpPort, err := net.SplitHostPort(r.smtp)
 	r.settings = map[string]string{
 		"PENNYPOST_DATA_DIR":         filepath.Join(dir, "data"),

@@ -176,10 +176,11 @@ func putCert(t *testing.T, dir string, good time.Duration) *x509.CertPool {
 // it ends, and takes over its successor without a restart.
 func TestCertificate(t *testing.T) {
 	dir := t.TempDir()
-	https, err := fakenet.FreeAddr()
+	free, err := fakenet.FreeAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	https := free[0]
 	roots := putCert(t, dir, 10*24*time.Hour)
 	r := booted(t, fakenet.Config{}, map[string]string{
 		"PENNYPOST_HTTPS_LISTEN": https, "PENNYPOST_TLS_CERT": filepath.Join(dir, "cert.pem"), "PENNYPOST_TLS_KEY": filepath.Join(dir, "key.pem"),

@@ -139,7 +139,11 @@ func newWorld(t *testing.T, data string) *world {
 			t.Fatal(err)
 		}
 	}
-	w.smtp, w.web, w.metrics = freeAddr(t), freeAddr(t), freeAddr(t)
+	free, err := fakenet.FreeAddrs(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.smtp, w.web, w.metrics = free[0], free[1], free[2]
 	w.settings = map[string]string{
 		"PENNYPOST_DATA_DIR":         data,
 		"PENNYPOST_BOUNCE_DOMAIN":    "pm." + hostname,
@@ -177,21 +181,6 @@ func slowDots(m fakenet.Moment) fakenet.Act {
 		return fakenet.Act{Delay: time.Duration(20+rand.IntN(60)) * time.Millisecond}
 	}
 	return fakenet.Act{}
-}
-
-// freeAddr gives a port below those that connections get, so that none of them
-// takes it while the program is dead.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		addr := "127.0.0.1:" + strconv.Itoa(10_000+rand.IntN(22_000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			_ = l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // bootWithin bounds a start.

@@ -307,7 +307,7 @@ func TestMailServers(t *testing.T) {
 			}
 		}
 	}
-	resolver := freeAddr(t)
+	resolver := freeAddrs(t, 1)[0]
 	unbound(t, resolver, n.DNSAddr())
 	maildirs := map[string]string{
 		"postfix.test": postfix(t, "postfix.test", port("127.0.7.1")),

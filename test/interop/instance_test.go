@@ -72,20 +72,21 @@ func pretendNet(t *testing.T) *fakenet.Net {
 	return n
 }
 
-func freeAddr(t *testing.T) string {
+func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
-	addr, err := fakenet.FreeAddr()
+	addrs, err := fakenet.FreeAddrs(n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return addr
+	return addrs
 }
 
 // start boots the service with a resolver and sets it up through its API.
 func start(t *testing.T, n *fakenet.Net, resolver string, more ...string) *instance {
 	t.Helper()
-	in := &instance{submission: freeAddr(t), port25: freeAddr(t), smtps: freeAddr(t), web: freeAddr(t)}
-	metrics := freeAddr(t)
+	free := freeAddrs(t, 5)
+	in := &instance{submission: free[0], port25: free[1], smtps: free[2], web: free[3]}
+	metrics := free[4]
 	cmd := exec.Command(binary, "serve") //nolint:noctx // ended below
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(os.Environ(),
