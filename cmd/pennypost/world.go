@@ -69,7 +69,7 @@ func newWorld(ctx context.Context, dir string, at worldAddrs, fc fakenet.Config,
 		hostname: worldHost, bounceDomain: "pm." + worldHost, spfDomain: "spf." + worldHost,
 		inboundDomain: "inbound." + worldHost, trackDomain: "track." + worldHost,
 		dataDir: dir, masterKeyFile: filepath.Join(dir, "master.key"),
-		resolver: []string{w.net.DNSAddr()}, mxPort: w.net.MXPort(), allowPrivate: true,
+		resolver: []string{w.net.DNSAddr()}, mxPort: w.net.MXPort(), allowPrivate: true, apiRate: 1000,
 		stopWithin: 15 * time.Second, publicURL: "http://" + at.http, trackBase: "http://" + at.http,
 	}
 	for _, a := range conf.smtpListen {
