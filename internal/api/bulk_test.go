@@ -212,6 +212,10 @@ func TestBulkRefusals(t *testing.T) {
 	bulk(`"From": "news@acme.test", "TemplateId": 99, `+good).refused(422, 1101, "The 'TemplateId' associated with this request is not valid or was not found.")
 	bulk(`"From": "news@acme.test", "TextBody": "{{#each}}", `+good).refused(422, 1122, "The 'TextBody' could not be parsed.")
 	bulk(`"From": `).refused(422, 402, "Invalid JSON.")
+	bulk(from+`"Subject": "`+strings.Repeat("s", 2001)+`", `+good).refused(422, 300, "Invalid 'Subject' value. It is limited to 2000 characters.")
+	bound := r.newToken(t, c, `{"Scope": "send-only", "MessageStream": "broadcast"}`)
+	r.call(t, bound, post, "/email/bulk", "{"+from+`"MessageStream": "offers", `+good+"}").refused(422, 1226,
+		"The stream provided: 'offers' cannot be used with this token, which is bound to the stream 'broadcast'.")
 
 	a := bulk(`"From": "x", "TextBody": "x", "Messages": [{"To": "y"}, {"To": "ann@shop.test"}, {"To": "z", "Cc": "b@shop.test,@"}]`)
 	var got object

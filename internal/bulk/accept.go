@@ -45,7 +45,8 @@ func (r *Requests) Accept(ctx context.Context, c pennypost.Caller, in *Input) (*
 	if err := r.conf.Door.Open(ctx); err != nil {
 		return nil, err
 	}
-	in.Stream = submit.BroadcastStream(c, string(in.Stream))
+	stream, mistakes := submit.BroadcastStream(c, string(in.Stream))
+	in.Stream, in.Mistakes = stream, append(in.Mistakes, mistakes...)
 	list, err := r.checkContent(ctx, c, in)
 	if err != nil {
 		return nil, err

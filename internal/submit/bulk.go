@@ -30,6 +30,7 @@ func (d *Door) CheckShared(s *Submission) []FieldError {
 		{"TrackLinks", func(s *Submission) error { return dr.setTrackLinks(s.TrackLinks) }},
 		{"Headers", dr.setHeaders},
 		{"Attachments", dr.setFiles},
+		{"Subject", func(s *Submission) error { return dr.setSubject(s.Subject) }}, // with its placeholders
 		{"HtmlBody", dr.checkBodies},
 		{"TemplateId", dr.checkTemplate},
 	})
@@ -86,12 +87,17 @@ func listCheck(into *[]eml.Mailbox, value func(*Submission) string, field string
 }
 
 // BroadcastStream is the stream of a caller's bulk request (contract/sending.md
-// §13): that of its token, the one that it names, or the first for broadcasts.
-func BroadcastStream(c pennypost.Caller, named string) pennypost.StreamID {
+// §13): that of its token, the one that it names, or the first for broadcasts. A
+// token that is bound to another than the one named makes a mistake.
+func BroadcastStream(c pennypost.Caller, named string) (pennypost.StreamID, []FieldError) {
 	if c.Stream == "" && strings.TrimSpace(named) == "" {
-		return pennypost.StreamBroadcast
+		return pennypost.StreamBroadcast, nil
 	}
-	return streamOf(c, named)
+	var other *pennypost.Error
+	if errors.As(otherStream(c, named), &other) {
+		return streamOf(c, named), []FieldError{{"MessageStream", pennypost.Refuse(codeStreamOfServer, "%s", other.Text)}}
+	}
+	return streamOf(c, named), nil
 }
 
 // codeStreamOfServer is the contract's for a stream that a bulk request names
