@@ -9,12 +9,13 @@ import (
 	"pennypost/internal/store"
 )
 
-// isUnwanted tells whether the address of a scheduled letter came onto the
-// suppression list of its stream while it waited. It is asked before the first
-// attempt: what began goes on, as that of other mail does. When the store cannot
+// isUnwanted tells whether the address of a letter came onto the suppression list
+// of its stream while it waited before its first attempt: because it was scheduled
+// or held, or is of a bulk request. What began goes on, as other mail does. When the store cannot
 // say it waits; a letter must not go to who does not want it.
 func (d *Deliverer) isUnwanted(ctx context.Context, k *letter) bool {
-	if k.m.SendAt.IsZero() || k.rcpt.Attempts > 0 {
+	waited := !k.m.SendAt.IsZero() || k.rcpt.HeldFor > 0 || k.job.Priority == pennypost.PriorityRequest
+	if !waited || k.rcpt.Attempts > 0 {
 		return false
 	}
 	unwanted := false
@@ -35,7 +36,7 @@ func isSuppressed(ctx context.Context, tx *store.Tx, k *letter) (bool, error) {
 	return len(list) > 0, err
 }
 
-// suppress ends a scheduled letter whose address must not be written to. The
+// suppress ends a letter whose address must not be written to. The
 // transaction looks again. False: the letter is to go.
 func (d *Deliverer) suppress(ctx context.Context, k *letter) bool {
 	r := result{

@@ -51,11 +51,7 @@ func (d *Door) AcceptBatch(ctx context.Context, c pennypost.Caller, list []*Subm
 func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submission, results []Result) int {
 	room, err := d.letIn(ctx, stepSize(list))
 	if err != nil {
-		for i := range list {
-			if results[i].Accepted = acceptedBefore(c, list[i]); results[i].Accepted == nil {
-				results[i].Err = err
-			}
-		}
+		turnAway(c, list, results, err)
 		return len(list)
 	}
 	defer room.close()
@@ -67,6 +63,12 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 			continue
 		}
 		e, err := d.enter(ctx, c, list[n], room)
+		var closed *ClosedError
+		if errors.As(err, &closed) {
+			turnAway(c, list[n:], results[n:], err)
+			n = len(list)
+			break
+		}
 		switch {
 		case err != nil:
 			results[n].Err = d.streamFirst(ctx, c, list[n], err)
@@ -89,6 +91,16 @@ func (d *Door) acceptStep(ctx context.Context, c pennypost.Caller, list []*Submi
 		results[at[i]].Accepted = e.result()
 	}
 	return n
+}
+
+// turnAway refuses messages for which there is no room now, but for those that
+// are there already.
+func turnAway(c pennypost.Caller, list []*Submission, results []Result, err error) {
+	for i := range list {
+		if results[i].Accepted = acceptedBefore(c, list[i]); results[i].Accepted == nil {
+			results[i].Err = err
+		}
+	}
 }
 
 // storeAll stores messages together; why one was not is in err of its entry.

@@ -3,6 +3,7 @@ package submit
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"pennypost"
@@ -50,6 +51,11 @@ func cancel(ctx context.Context, tx *store.Tx, m *pennypost.Message) (int, error
 	list, err := tx.Recipients(ctx, m.ID)
 	if err != nil {
 		return 0, err
+	}
+	waits := slices.ContainsFunc(list, func(r pennypost.Recipient) bool { return !r.State.Final() })
+	if waits && !tx.Now().Before(m.SendAt) {
+		// A process that had the job may have died behind the dot: its job is free.
+		return 0, errTaken()
 	}
 	for i := range list {
 		if r := &list[i]; r.Attempts > 0 || r.State.Final() && r.State != pennypost.Suppressed && r.State != pennypost.Cancelled {

@@ -172,6 +172,12 @@ func TestCancelRefused(t *testing.T) {
 		return err
 	})
 	refused(a.ID, f.server.ID, 791)
+	// Due and free: a process that died may have delivered it.
+	due := later("bob@example.net")
+	due.SendAt = noon.Add(2 * time.Second)
+	b := f.accept(t, due)
+	f.ahead.Store(int64(2 * time.Second))
+	refused(b.ID, f.server.ID, 791)
 	got := f.load(t, a.ID)
 	if len(got.jobs) != 2 || got.recipients[0].State != pennypost.Queued || got.recipients[1].State != pennypost.Queued {
 		t.Errorf("%d jobs, recipients %+v; want them as they were", len(got.jobs), got.recipients)

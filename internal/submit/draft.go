@@ -41,6 +41,7 @@ type draft struct {
 	needsUTF8    bool
 	parts        []*eml.Part // the files, until there are bodies
 	unrendered   string      // why the template could not be rendered
+	grown        int64       // of its share of the memory, when it was filled and dressed
 	wardrobe
 	content []byte
 }

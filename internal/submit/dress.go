@@ -103,7 +103,7 @@ func (d *Door) dress(ctx context.Context, dr *draft, s settings, room *share) er
 	}
 	was := track.Dressed{HTML: bodyOf(html), Text: bodyOf(text)}
 	is := d.conf.Dress.Apply(dr.id, dr.dress, was.HTML, was.Text)
-	if err := room.grow(ctx, int64(len(is.HTML)+len(is.Text)-len(was.HTML)-len(was.Text))); err != nil {
+	if err := room.grow(ctx, dr, int64(len(is.HTML)+len(is.Text)-len(was.HTML)-len(was.Text))); err != nil {
 		return err
 	}
 	if is.HTML != was.HTML {
@@ -159,6 +159,8 @@ func (in *intake) fitting(e *entry, s settings) error {
 // redo renders an entry again, by the settings that its transaction found.
 func (d *Door) redo(ctx context.Context, c pennypost.Caller, e *entry, room *share) error {
 	d.seen.put(wearerOf(e.draft), e.found)
+	room.shrink(e.draft)
+	e.content = nil
 	var dr *draft
 	var err error
 	if e.raw != nil {

@@ -64,10 +64,12 @@ func (in *intake) take(ctx context.Context, e *entry) error {
 		return err
 	}
 	live := len(e.draft.recipients) - len(inactive)
-	if e.unrendered == "" { // nothing is sent otherwise
-		if err := in.use(ctx, e, live); err != nil {
-			return err
-		}
+	counted := live
+	if e.unrendered != "" {
+		counted = 0 // nothing is sent; but who may not send is refused all the same
+	}
+	if err := in.use(ctx, e, counted); err != nil {
+		return err
 	}
 	if live == 0 {
 		e.inactive = inactive

@@ -145,13 +145,22 @@ const growFrom = 32 << 10
 // grow makes a share fit messages that become larger. All of it is given back and
 // taken anew: whoever held one part and waited for another could wait for
 // himself.
-func (s *share) grow(ctx context.Context, by int64) error {
+func (s *share) grow(ctx context.Context, dr *draft, by int64) error {
 	if s == nil || by < growFrom {
 		return nil
 	}
 	s.close()
 	s.size += by
+	dr.grown += by
 	return s.take(ctx)
+}
+
+// shrink forgets what a draft grew by that is made anew. It counts with the next
+// growth.
+func (s *share) shrink(dr *draft) {
+	if s != nil {
+		s.size -= dr.grown
+	}
 }
 
 func (s *share) close() {

@@ -63,44 +63,52 @@ func (dr *draft) checkTemplate(s *Submission) error {
 // model that do not go together are no refusal: the message is taken, and
 // bounces (contract/sending.md §12).
 func (d *Door) fillIn(ctx context.Context, dr *draft, s *Submission, room *share) error {
-	t := s.Template
-	model, err := DecodeModel(t.Model)
+	r, err := d.rendered(ctx, dr, s.Template)
 	if err != nil {
 		return err
 	}
-	find := func(context.Context) (*Content, error) { return t.Content, nil }
-	if t.Content == nil {
-		if find, err = d.findTemplate(ctx, dr.server, t); err != nil {
-			return err
-		}
-	}
-	// What is parsed and rendered is in no measure until it is there: so many at a
-	// time as there are processors.
-	done, err := d.templates.turn(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	c, err := find(ctx)
-	if err != nil {
-		return err
-	}
-	r, err := c.Render(ctx, model, t.inlineCSS())
-	var failed *RenderError
-	switch {
-	case errors.As(err, &failed):
-		dr.unrendered = failed.Error()
-		r = &Rendered{Subject: c.source}
-		if units(r.Subject, maxSubject) > maxSubject {
-			r.Subject = ""
-		}
-	case err != nil:
-		return err
-	}
-	if err := room.grow(ctx, r.size()-int64(len(t.Model))); err != nil {
+	// After the turn: whoever waits for a turn has memory that is waited for here.
+	if err := room.grow(ctx, dr, r.size()-int64(len(s.Template.Model))); err != nil {
 		return err
 	}
 	return dr.setRendered(r)
+}
+
+// rendered renders a template. A model takes many times its size once it is
+// decoded, and what is parsed and rendered is in no measure until it is there: so
+// many at a time as there are processors.
+func (d *Door) rendered(ctx context.Context, dr *draft, t *Template) (*Rendered, error) {
+	find := func(context.Context) (*Content, error) { return t.Content, nil }
+	if t.Content == nil {
+		var err error
+		if find, err = d.findTemplate(ctx, dr.server, t); err != nil {
+			return nil, err
+		}
+	}
+	done, err := d.templates.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	model, err := DecodeModel(t.Model)
+	if err != nil {
+		return nil, err
+	}
+	c, err := find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.Render(ctx, model, t.inlineCSS())
+	var failed *RenderError
+	if !errors.As(err, &failed) {
+		return r, err
+	}
+	dr.unrendered, dr.parts = failed.Error(), nil // nobody gets the files
+	r = &Rendered{Subject: c.source}
+	if units(r.Subject, maxSubject) > maxSubject {
+		r.Subject = ""
+	}
+	return r, nil
 }
 
 // setRendered does for a rendered content what setTexts and setFiles do for
