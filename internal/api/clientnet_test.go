@@ -40,7 +40,7 @@ func TestClientNET(t *testing.T) {
 			body: `{"From": "ann@acme.test", "To": "bob@shop.test", "Subject": "x", "HtmlBody": "<img src=\"cid:logo.png\">", "Metadata": {"stuff": "very-important", "client-id": "42"},
 				"Attachments": [{"Name": "logo.png", "Content": "aGk=", "ContentType": "image/png", "ContentId": "logo.png"}]}`,
 			want: sent, save: map[string]string{"rich": "MessageID"},
-			then: func(t *testing.T, got any) { r.bounced(t, c, got) },
+			then: r.bounced(c),
 		},
 		{
 			fact: "2.4, 2.5, 2.6 details: strings alone", method: get, path: "/messages/outbound/{rich}/details",
@@ -155,19 +155,21 @@ func TestClientNET(t *testing.T) {
 }
 
 // bounced has a message bounce for good.
-func (r *rig) bounced(t *testing.T, c *tenant, sent any) {
-	t.Helper()
-	id, err := pennypost.ParseMessageID(object(sent.(map[string]any)).text(t, "MessageID"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.update(t, func(ctx context.Context, tx *store.Tx) error {
-		return event.Record(ctx, tx, &pennypost.Event{
-			AccountID: 1, ServerID: c.number, Stream: "outbound", MessageID: id, Recipient: "dead@shop.test", Type: pennypost.EventBounced,
-			Bounce: &pennypost.Bounce{
-				Type: "HardBounce", TypeCode: bounce.HardBounce.Code(), AccountID: 1, ServerID: c.number, Stream: "outbound",
-				MessageID: id, Recipient: "dead@shop.test", Inactive: true, Details: "smtp;550 5.1.1 no such user",
-			},
+func (r *rig) bounced(c *tenant) func(*testing.T, any) {
+	return func(t *testing.T, sent any) {
+		t.Helper()
+		id, err := pennypost.ParseMessageID(object(sent.(map[string]any)).text(t, "MessageID"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.update(t, func(ctx context.Context, tx *store.Tx) error {
+			return event.Record(ctx, tx, &pennypost.Event{
+				AccountID: 1, ServerID: c.number, Stream: "outbound", MessageID: id, Recipient: "dead@shop.test", Type: pennypost.EventBounced,
+				Bounce: &pennypost.Bounce{
+					Type: "HardBounce", TypeCode: bounce.HardBounce.Code(), AccountID: 1, ServerID: c.number, Stream: "outbound",
+					MessageID: id, Recipient: "dead@shop.test", Inactive: true, Details: "smtp;550 5.1.1 no such user",
+				},
+			})
 		})
-	})
+	}
 }

@@ -42,7 +42,7 @@ func TestClientPHP(t *testing.T) {
 		{
 			fact: "4.14 Symfony: base64 with CRLF every 76 characters", method: post, path: "/email",
 			body: mail + `"Attachments": [{"Name": "dot.png", "Content": ` + crlf + `, "ContentType": "image/png", "ContentID": null}]}`,
-			want: sent, then: func(t *testing.T, got any) { r.attached(t, c, got, strings.Repeat("ABC", 22)) },
+			want: sent, then: r.attached(c, strings.Repeat("ABC", 22)),
 		},
 		{
 			fact: "1.9 Laravel: an empty MessageStream", method: post, path: "/email", body: mail + `"MessageStream": "", "Metadata": {"order": "7"}, "Tag": "x"}`,
@@ -174,11 +174,13 @@ func TestClientPHP(t *testing.T) {
 }
 
 // attached checks the content of the only attachment of a message.
-func (r *rig) attached(t *testing.T, c *tenant, sent any, content string) {
-	t.Helper()
-	_, p := r.stored(t, c.number, sent.(map[string]any))
-	files := p.Root.Attachments()
-	if len(files) != 1 || string(files[0].Content) != content {
-		t.Errorf("attachments %v, want one with %q", files, content)
+func (r *rig) attached(c *tenant, content string) func(*testing.T, any) {
+	return func(t *testing.T, sent any) {
+		t.Helper()
+		_, p := r.stored(t, c.number, sent.(map[string]any))
+		files := p.Root.Attachments()
+		if len(files) != 1 || string(files[0].Content) != content {
+			t.Errorf("attachments %v, want one with %q", files, content)
+		}
 	}
 }
