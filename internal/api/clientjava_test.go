@@ -87,6 +87,11 @@ func TestClientJava(t *testing.T) {
 		},
 		{fact: "1.3, 11.6 dump", method: get, path: list + "/dump/?emailAddress=gone@shop.test&fromDate=2026-01-05", want: map[string]any{"Suppressions.0.EmailAddress": "gone@shop.test"}},
 		{fact: "11.5 delete", method: post, path: list + "/delete/", body: addresses("gone@shop.test"), want: map[string]any{"Suppressions.0.Status": "Deleted"}},
+		{
+			fact: "1.1, 12.5 paths in its own case", by: c.account, method: put, path: "/domains/" + c.domain + "/verifyDKIM/",
+			want: map[string]any{"Name": "acme.test", "DKIMVerified": true, "DKIMTextValue": rule(isText)},
+		},
+		{fact: "1.1, 12.5 and SPF", by: c.account, method: post, path: "/domains/" + c.domain + "/verifySPF/", want: map[string]any{"SPFVerified": true, "SPFHost": rule(isText)}},
 		{fact: "1.2, 2.9 server", method: get, path: "/server/", want: map[string]any{"ID": "{server}", "ApiTokens.#": 1}},
 	})
 }

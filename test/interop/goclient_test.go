@@ -16,7 +16,7 @@ func TestGoClient(t *testing.T) {
 	n := pretendNet(t)
 	in := start(t, n, n.DNSAddr())
 	client := filepath.Join(t.TempDir(), "goclient")
-	if out, err := run(t, nil, program(t, "go"), "build", "-C", "goclient", "-o", client, "."); err != nil {
+	if out, err := run(t, []string{"CGO_ENABLED=0"}, program(t, "go"), "build", "-C", "goclient", "-o", client, "."); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	settings, err := json.Marshal(map[string]any{
