@@ -35,9 +35,11 @@ lint: ## Run formatters, vet and linters; nothing is changed
 	if [ -n "$$files" ]; then echo "gofumpt would change:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	cd bench && $(GO) vet ./...
+	cd test/interop/goclient && $(GO) vet ./...
 	$(LINT) golangci-lint run
 	$(GO) mod tidy -diff
 	cd bench && $(GO) mod tidy -diff
+	cd test/interop/goclient && $(GO) mod tidy -diff
 
 check: lint test ## What the CI runs: linters, then all tests
 
