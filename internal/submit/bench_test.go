@@ -2,8 +2,10 @@ package submit
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -155,24 +157,10 @@ func BenchmarkAccept(b *testing.B) {
 	text, html := sample()
 	f := setup(b)
 	f.door.conf.Queue = nil
-	layout := f.addTemplate(b, &pennypost.Template{
-		Alias: "wrap", Type: pennypost.TemplateLayout, TextBody: "{{{ @content }}}",
-		HTMLBody: "<html><head><style>td { color: #333 } .price { font-weight: bold } a:hover { color: red }</style></head><body>\r\n{{{ @content }}}</body></html>\r\n",
-	})
-	tpl := f.addTemplate(b, &pennypost.Template{
-		Alias: "order", Subject: "Order {{order}} is on its way", Layout: layout.ID,
-		TextBody: "{{#each lines}}Line {{n}} of the order: {{what}}.\r\n{{/each}}",
-		HTMLBody: "<table>{{#each lines}}<tr><td>Line {{n}}</td><td>{{what}}</td></tr>\r\n{{/each}}</table>",
-	})
-	var model strings.Builder
-	model.WriteString(`{"order": 7781, "lines": [{"n": 0, "what": "one kettle, blue, with a lid and a whistle"}`)
-	for i := 1; i < 22; i++ {
-		fmt.Fprintf(&model, `, {"n": %d, "what": "one kettle, blue, with a lid and a whistle"}`, i)
-	}
-	model.WriteString("]}")
+	model, tpl := orderTemplate(b, f)
 	for name, s := range map[string]Submission{
 		"plain":    {Subject: "Order 7781 is on its way", TextBody: text, HTMLBody: html},
-		"template": {Template: &Template{ID: tpl.ID, Model: []byte(model.String())}},
+		"template": {Template: &Template{ID: tpl, Model: model}},
 	} {
 		s.From, s.To = "Blue Kettle <orders@acme.example>", "Jane Doe <jane@example.com>"
 		b.Run(name, func(b *testing.B) {
@@ -186,6 +174,66 @@ func BenchmarkAccept(b *testing.B) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// orderTemplate makes a template with a layout and CSS, and gives its number and
+// a model with which it says about what sample does, and has a link a line.
+func orderTemplate(b *testing.B, f *fixture) (model []byte, id pennypost.TemplateID) {
+	b.Helper()
+	layout := f.addTemplate(b, &pennypost.Template{
+		Alias: "wrap", Type: pennypost.TemplateLayout, TextBody: "{{{ @content }}}",
+		HTMLBody: "<html><head><style>td { color: #333 } .price { font-weight: bold } a:hover { color: red }</style></head><body>\r\n{{{ @content }}}</body></html>\r\n",
+	})
+	tpl := f.addTemplate(b, &pennypost.Template{
+		Alias: "order", Subject: "Order {{order}} is on its way", Layout: layout.ID,
+		TextBody: "{{#each lines}}Line {{n}} of the order: {{what}}.\r\n{{/each}}",
+		HTMLBody: "<table>{{#each lines}}<tr><td>Line {{n}}</td><td><a href=\"https://kettle.example/{{n}}?order=7781\">{{what}}</a></td></tr>\r\n{{/each}}</table>",
+	})
+	var text strings.Builder
+	text.WriteString(`{"order": 7781, "lines": [{"n": 0, "what": "one kettle, blue, with a lid and a whistle"}`)
+	for i := 1; i < 22; i++ {
+		fmt.Fprintf(&text, `, {"n": %d, "what": "one kettle, blue, with a lid and a whistle"}`, i)
+	}
+	text.WriteString("]}")
+	return []byte(text.String()), tpl.ID
+}
+
+// BenchmarkSend is the whole way of a message, from the submission until the
+// receiver has it, signed, both ends in this process: as it is, and from a
+// template with a layout, CSS in the elements, a pixel and tracked links.
+func BenchmarkSend(b *testing.B) {
+	text, html := sample()
+	no := pennypost.TrackNone
+	m := newMailing(b)
+	model, tpl := orderTemplate(b, m.fixture)
+	plain := Submission{Subject: "Order 7781 is on its way", TextBody: text, HTMLBody: html, TrackLinks: string(no)}
+	whole := Submission{Template: &Template{ID: tpl, Model: model}, TrackLinks: "HtmlAndText", TrackOpens: new(bool)}
+	*whole.TrackOpens = true
+	for _, bm := range []struct {
+		name string
+		s    Submission
+	}{{"plain", plain}, {"whole", whole}} {
+		bm.s.From, bm.s.To = "Blue Kettle <orders@acme.example>", "Jane Doe <jane@one.test>"
+		b.Run(bm.name, func(b *testing.B) {
+			before := m.net.Box().Total()
+			began := processorTime(b)
+			b.SetParallelism(10)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := m.door.Accept(b.Context(), m.api, &bm.s); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+			defer cancel()
+			if _, err := m.net.Box().Wait(ctx, before+b.N); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64((processorTime(b)-began).Microseconds())/float64(b.N), "cpu-µs/op")
 		})
 	}
 }
@@ -206,4 +254,14 @@ func BenchmarkTemplate(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// processorTime is what this process has used.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -32,25 +32,25 @@ type mailing struct {
 	resolver *mx.Resolver
 }
 
-func newMailing(t *testing.T) *mailing {
-	t.Helper()
-	m := &mailing{fixture: dressing(t)}
+func newMailing(tb testing.TB) *mailing {
+	tb.Helper()
+	m := &mailing{fixture: dressing(tb)}
 	var err error
 	if m.net, err = fakenet.New(fakenet.Config{Memory: true}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	m.run(t, m.net.Run)
+	m.run(tb, m.net.Run)
 	if m.resolver, err = mx.NewResolver(mx.ResolverConfig{Servers: []string{m.net.DNSAddr()}, Dial: m.net.Dial}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	keys, err := auth.NewKeys(make([]byte, 32))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	m.key(t, keys)
+	m.key(tb, keys)
 	verp, err := bounce.NewVerp(0, bounce.VerpKey{ID: 1, Secret: bytes.Repeat([]byte{7}, 32)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	d, err := deliver.New(deliver.Config{
 		Store: m.store, Finder: mx.New(mx.FinderConfig{Resolver: m.resolver, AllowPrivate: true, Now: time.Now}), Keys: keys, Verp: verp,
@@ -58,57 +58,57 @@ func newMailing(t *testing.T) *mailing {
 		Personal: m.door.conf.Dress.Personal,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	conf := m.door.conf
 	conf.Queue = d.Queue()
 	if m.door, err = New(conf); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	m.run(t, d.Run)
+	m.run(tb, d.Run)
 	return m
 }
 
 // run runs something until the end of the test.
-func (m *mailing) run(t *testing.T, run func(context.Context) error) {
-	t.Helper()
+func (m *mailing) run(tb testing.TB, run func(context.Context) error) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 }
 
 // key gives acme.example a signing key.
-func (m *mailing) key(t *testing.T, keys *auth.Keys) {
-	t.Helper()
+func (m *mailing) key(tb testing.TB, keys *auth.Keys) {
+	tb.Helper()
 	priv, err := dkim.GenerateRSA(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	txt, err := dkim.TXTValue(priv)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	der, err := dkim.MarshalPKCS8(priv)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	sealed, err := keys.Seal(auth.PurposeDKIM, der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	k := &pennypost.DKIMKey{
 		AccountID: m.account.ID, Domain: "acme.example", Selector: "s1", Algorithm: pennypost.AlgorithmRSA,
 		State: pennypost.KeyActive, TXT: txt, Sealed: sealed,
 	}
-	m.update(t, func(tx *store.Tx) error { return tx.AddDKIMKey(t.Context(), k) })
+	m.update(tb, func(tx *store.Tx) error { return tx.AddDKIMKey(tb.Context(), k) })
 	if err := m.net.Record(fmt.Sprintf("%s. 60 IN TXT %q %q", k.Host(), txt[:200], txt[200:])); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
