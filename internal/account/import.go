@@ -19,6 +19,7 @@ const (
 	importErrors     = 100 // kept of an import
 	importsAtOnce    = 5   // of a server
 	maxImportAddress = 320 // octets kept of a text
+	maxImportEntries = 1_000_000
 )
 
 // ImportEntry is one line of a file of suppressions, as the edge read it.
@@ -43,12 +44,22 @@ type importRow struct {
 // ImportFile collects the entries of a file.
 type ImportFile struct {
 	parts [][]byte
+	size  int // of parts
 	rows  []importRow
 	total int
 }
 
+// Entries is how many there are.
+func (f *ImportFile) Entries() int { return f.total }
+
+// Size is how many octets of memory they take, but for some hundred kilobytes.
+func (f *ImportFile) Size() int { return f.size }
+
 // Add takes an entry.
 func (f *ImportFile) Add(e *ImportEntry) error {
+	if f.total >= maxImportEntries {
+		return pennypost.Refuse(codeSuppression, "%s The file has more than 1,000,000 entries; import it in parts.", textSuppressionFault)
+	}
 	row := importRow{Line: e.Line, Address: cutText(e.Address), Reason: cutText(e.Reason), Origin: cutText(e.Origin), Fault: e.Fault}
 	if !e.At.IsZero() {
 		row.At = e.At.UnixMicro()
@@ -74,7 +85,7 @@ func (f *ImportFile) cut() error {
 		return nil
 	}
 	b, err := json.Marshal(f.rows)
-	f.parts, f.rows = append(f.parts, b), f.rows[:0]
+	f.parts, f.rows, f.size = append(f.parts, b), f.rows[:0], f.size+cap(b)
 	return err
 }
 
