@@ -32,8 +32,8 @@ const (
 	streamsAtOnce  = 1000 // looked at in a round
 	messagesAtOnce = 500  // looked through for jobs at a time
 	rowsAtOnce     = 100  // deleted with a transaction, and what belongs to them
-	importsAtOnce  = 10
 	importKept     = 7 * 24 * time.Hour
+	importWithin   = time.Hour // an import whose parts have not all come broke off
 )
 
 // New makes a Janitor.
@@ -76,18 +76,20 @@ func (j *Janitor) Run(ctx context.Context) error {
 // the rest.
 func (j *Janitor) Round(ctx context.Context) error {
 	now := j.conf.Now()
-	return errors.Join(j.purgeStreams(ctx, now.Add(-pennypost.ArchivedFor)), j.forgetImports(ctx, now.Add(-importKept)))
+	return errors.Join(j.purgeStreams(ctx, now.Add(-pennypost.ArchivedFor)), j.forgetImports(ctx, now))
 }
 
-func (j *Janitor) forgetImports(ctx context.Context, before time.Time) error {
-	return j.steps(ctx, func(tx *store.Tx) (bool, error) { return tx.DeleteImports(ctx, before, importsAtOnce) })
+func (j *Janitor) forgetImports(ctx context.Context, now time.Time) error {
+	return j.steps(ctx, func(tx *store.Tx) (bool, error) {
+		return tx.DeleteImports(ctx, now.Add(-importKept), now.Add(-importWithin))
+	})
 }
 
 // steps runs a step in transactions until it says that there is no more.
 func (j *Janitor) steps(ctx context.Context, step func(tx *store.Tx) (more bool, err error)) error {
 	for {
 		var more bool
-		err := j.conf.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		err := j.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) (err error) {
 			more, err = step(tx)
 			return err
 		})

@@ -168,6 +168,31 @@ func TestPurgeWaits(t *testing.T) {
 	w.want(t, "when it ended", "[]", 0)
 }
 
+// An import whose parts have not all come within an hour is given up.
+func TestForgetBrokenOff(t *testing.T) {
+	w := newWorld(t)
+	im := &pennypost.Import{ServerID: 1, Stream: "a", Status: pennypost.ImportReceiving, Total: 1}
+	w.update(t, func(ctx context.Context, tx *store.Tx) error { return tx.AddImport(ctx, im) })
+	open := func() (n int) {
+		w.update(t, func(ctx context.Context, tx *store.Tx) error {
+			list, err := tx.OpenImports(ctx)
+			n = len(list)
+			return err
+		})
+		return n
+	}
+	w.clock.add(time.Hour)
+	w.round(t)
+	if open() != 1 {
+		t.Error("given up within the hour")
+	}
+	w.clock.add(time.Second)
+	w.round(t)
+	if open() != 0 {
+		t.Error("not given up")
+	}
+}
+
 // Imports are remembered for a week after their end.
 func TestForgetImports(t *testing.T) {
 	w := newWorld(t)

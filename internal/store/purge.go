@@ -131,7 +131,7 @@ func (tx *Tx) purgeSuppressions(ctx context.Context, server pennypost.ServerID, 
 }
 
 func (tx *Tx) purgeImports(ctx context.Context, server pennypost.ServerID, stream pennypost.StreamID, _ int) (bool, error) {
-	var id int64
+	var id pennypost.ImportID
 	err := tx.row(ctx, `SELECT id FROM imports WHERE server_id = $1 AND stream = $2 ORDER BY id LIMIT 1`,
 		int64(server), string(stream)).Scan(&id)
 	if errors.Is(err, ErrNotFound) {
@@ -140,7 +140,8 @@ func (tx *Tx) purgeImports(ctx context.Context, server pennypost.ServerID, strea
 	if err != nil {
 		return false, err
 	}
-	return true, tx.DeleteImport(ctx, id)
+	_, err = tx.DeleteImport(ctx, id)
+	return true, err
 }
 
 func (tx *Tx) purged(ctx context.Context, query string, args ...any) (bool, error) {

@@ -291,13 +291,13 @@ func TestImports(t *testing.T) {
 					t.Errorf("another's import: %v", err)
 				}
 			}
-			if more, err := tx.DeleteImports(ctx, im.FinishedAt, 10); more || err != nil {
+			if more, err := tx.DeleteImports(ctx, im.FinishedAt, im.FinishedAt.Add(time.Hour)); more || err != nil {
 				t.Errorf("too early: %v, %v", more, err)
 			}
 			if _, err := tx.Import(ctx, 1, "outbound", im.ID); err != nil {
 				t.Errorf("deleted too early: %v", err)
 			}
-			if more, err := tx.DeleteImports(ctx, im.FinishedAt.Add(time.Hour), 1); !more || err != nil {
+			if more, err := tx.DeleteImports(ctx, im.FinishedAt.Add(time.Hour), im.CreatedAt); !more || err != nil {
 				t.Errorf("deleted: %v, %v", more, err)
 			}
 			return nil
@@ -307,6 +307,76 @@ func TestImports(t *testing.T) {
 				t.Errorf("%d rows of %s are left", n, table)
 			}
 		}
+	})
+}
+
+// Imports are deleted some parts at a time, those that are not whole once they
+// are old, and those that broke off at once.
+func TestDeleteImports(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		const parts = 10
+		add := func(status pennypost.ImportStatus) *pennypost.Import {
+			im := &pennypost.Import{ServerID: 1, Stream: "outbound", Status: status, Total: 1}
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				if err := tx.AddImport(ctx, im); err != nil {
+					return err
+				}
+				for n := range parts {
+					if err := tx.AddImportPart(ctx, im.ID, n, []byte("x")); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			return im
+		}
+		left := func() int64 { return number(t, st, `SELECT COUNT(*) FROM import_parts`) }
+		// all runs a step to its end; none takes more than some parts.
+		all := func(step func(ctx context.Context, tx *store.Tx) (bool, error)) {
+			t.Helper()
+			for more := true; more; {
+				before := left()
+				update(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
+					more, err = step(ctx, tx)
+					return err
+				})
+				if now := left(); before-now > 4 || more && now == before && now > 0 {
+					t.Fatalf("%d parts after %d, more is %v", now, before, more)
+				}
+			}
+		}
+		half, open := add(pennypost.ImportReceiving), add(pennypost.ImportWaiting)
+		never := half.CreatedAt.Add(-time.Hour)
+		all(func(ctx context.Context, tx *store.Tx) (bool, error) {
+			return tx.DeleteImports(ctx, never, micro(half.CreatedAt))
+		})
+		if n := left(); n != 2*parts {
+			t.Errorf("%d parts left of two imports that are young", n)
+		}
+		all(func(ctx context.Context, tx *store.Tx) (bool, error) {
+			return tx.DeleteImports(ctx, never, open.CreatedAt.Add(time.Hour))
+		})
+		if n := left(); n != parts {
+			t.Errorf("%d parts left, want those of the one that is whole", n)
+		}
+		drop := func(id pennypost.ImportID) {
+			t.Helper()
+			all(func(ctx context.Context, tx *store.Tx) (bool, error) { return tx.DropImport(ctx, id) })
+		}
+		drop(open.ID)
+		half = add(pennypost.ImportReceiving)
+		drop(half.ID)
+		drop(half.ID)
+		if n := left(); n != parts {
+			t.Errorf("%d parts left, want those of the one that is whole", n)
+		}
+		view(t, st, func(ctx context.Context, tx *store.Tx) error {
+			list, err := tx.OpenImports(ctx)
+			if err == nil && (len(list) != 1 || list[0].ID != open.ID) {
+				t.Errorf("%v is left", list)
+			}
+			return err
+		})
 	})
 }
 
