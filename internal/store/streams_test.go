@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -380,6 +381,98 @@ func TestDeleteImports(t *testing.T) {
 	})
 }
 
+// addBulk adds a bulk request in a state; one that was completed and swept has
+// nothing but its row.
+func addBulk(ctx context.Context, tx *store.Tx, server pennypost.ServerID, stream pennypost.StreamID, state pennypost.BulkState) error {
+	b := &pennypost.BulkRequest{ID: pennypost.BulkID(newID()), AccountID: 1, ServerID: server, Stream: stream, Total: 6}
+	if err := tx.BeginBulk(ctx, b, []byte("shared")); err != nil {
+		return err
+	}
+	for first := range b.Total {
+		if err := tx.AddBulkPart(ctx, b.ID, first, []byte("ann@x.test")); err != nil {
+			return err
+		}
+	}
+	if err := tx.OpenBulk(ctx, b); err != nil {
+		return err
+	}
+	if state == pennypost.BulkCompleted {
+		for _, query := range []string{`DELETE FROM bulk_parts WHERE request_id = $1`, `DELETE FROM bulk_shared WHERE request_id = $1`, `UPDATE bulk_requests SET stored = 0 WHERE id = $1`} {
+			if _, err := tx.Exec(ctx, query, b.ID[:]); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE bulk_requests SET state = $2 WHERE id = $1`, b.ID[:], int64(state))
+	return err
+}
+
+// What is deleted with a transaction is bounded by its octets too, and one
+// message of any size goes.
+func TestPurgeOctets(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		at := micro(time.Now())
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "news", ArchivedAt: at})
+		for _, size := range []int64{4 << 20, 4 << 20, 1, 9 << 20, 1, 2} {
+			m := mail(st, "ann@x.test")
+			m.Message.Stream, m.Message.Size, m.Jobs = "news", size, nil
+			stored(t, st, m)
+		}
+		var left []int64
+		for more := true; more; {
+			update(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
+				more, err = tx.PurgeStream(ctx, 1, "news", at, 100)
+				return err
+			})
+			left = append(left, number(t, st, `SELECT COUNT(*) FROM messages`))
+		}
+		if diff := cmp.Diff([]int64{4, 3, 2, 0, 0}, left); diff != "" {
+			t.Errorf("left after each step -want +got:\n%s", diff)
+		}
+	})
+}
+
+// A purge runs beside others: what is stored of a message while it is deleted is
+// deleted too, or not stored.
+func TestPurgeBesideOpens(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		at := micro(time.Now())
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "news", ArchivedAt: at})
+		for range 20 {
+			m := mail(st, "ann@x.test")
+			m.Message.Stream, m.Jobs = "news", nil
+			stored(t, st, m)
+			var wg sync.WaitGroup
+			for n := range 4 {
+				wg.Go(func() {
+					err := st.Update(t.Context(), func(tx *store.Tx) error {
+						if err := tx.KeepMessage(t.Context(), m.Message.ID); err != nil {
+							return err
+						}
+						_, err := tx.AddOpen(t.Context(), &pennypost.Reading{ServerID: 1, Stream: "news", MessageID: m.Message.ID, N: n})
+						return err
+					})
+					if err != nil && !errors.Is(err, store.ErrNotFound) {
+						t.Error(err)
+					}
+				})
+			}
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				_, err := tx.PurgeStream(ctx, 1, "news", at, 100)
+				return err
+			})
+			wg.Wait()
+			err := st.Update(t.Context(), func(tx *store.Tx) error { return tx.KeepMessage(t.Context(), m.Message.ID) })
+			if !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("a message that was purged: %v", err)
+			}
+		}
+		if n := number(t, st, `SELECT COUNT(*) FROM opens`); n != 0 {
+			t.Errorf("%d opens of messages that were purged", n)
+		}
+	})
+}
+
 // A purge takes all of a stream in steps, and nothing of another; statistics
 // stay (contract/streams.md §4).
 func TestPurgeStream(t *testing.T) {
@@ -413,6 +506,14 @@ func TestPurgeStream(t *testing.T) {
 					if err := tx.AddAttempt(ctx, &pennypost.Attempt{MessageID: m.Message.ID, No: 1, Outcome: pennypost.OutcomeBounced}); err != nil {
 						return err
 					}
+					read := pennypost.Reading{ServerID: server, Stream: stream, MessageID: m.Message.ID, Recipient: "ann@x.test"}
+					click := pennypost.Click{Reading: read, Link: 1, Target: "https://x.test/"}
+					if _, err := tx.AddOpen(ctx, &read); err != nil {
+						return err
+					}
+					if _, err := tx.AddClick(ctx, &click); err != nil {
+						return err
+					}
 					return tx.SetSignature(ctx, m.Message.ID, []byte("DKIM-Signature: x\r\n"))
 				})
 			}
@@ -434,13 +535,22 @@ func TestPurgeStream(t *testing.T) {
 				if err := tx.CountStats(ctx, store.StatCount{Server: server, Stream: stream, Sent: 1}); err != nil {
 					return err
 				}
+				for _, state := range []pennypost.BulkState{pennypost.BulkAccepted, pennypost.BulkCancelled, pennypost.BulkCompleted, pennypost.BulkCompleted, pennypost.BulkCompleted} {
+					if err := addBulk(ctx, tx, server, stream, state); err != nil {
+						return err
+					}
+				}
+				api := &pennypost.APIToken{AccountID: 1, ServerID: server, Stream: stream, Label: "x"}
+				if err := tx.AddAPIToken(ctx, api, fmt.Append(nil, "hash", server, stream), []byte("sealed")); err != nil {
+					return err
+				}
 				token := &pennypost.SMTPToken{AccountID: 1, ServerID: server, Stream: stream, Label: "x", AccessKey: fmt.Sprint(server, stream)}
 				return tx.AddSMTPToken(ctx, token, []byte(token.AccessKey))
 			})
 		}
 		tables := []string{
 			"messages", "contents", "signatures", "recipients", "attempts", "events", "bounces", "suppressions", "imports", "import_parts",
-			"tokens", "smtp_secrets", "streams", "stats_hourly",
+			"opens", "clicks", "bulk_requests", "bulk_shared", "bulk_parts", "tokens", "smtp_secrets", "streams", "stats_hourly",
 		}
 		counts := func() map[string]int64 {
 			m := map[string]int64{}
