@@ -29,7 +29,7 @@ type Janitor struct {
 
 // The sizes of a step.
 const (
-	streamsAtOnce  = 1000 // looked at in a round
+	streamsAtOnce  = 100 // read at a time
 	messagesAtOnce = 500  // looked through for jobs at a time
 	rowsAtOnce     = 100  // deleted with a transaction, and what belongs to them
 	importKept     = 7 * 24 * time.Hour
@@ -113,18 +113,28 @@ func (j *Janitor) rest(ctx context.Context) error {
 	}
 }
 
+// purgeStreams walks through all streams that are due: those that wait are in
+// nobody's way.
 func (j *Janitor) purgeStreams(ctx context.Context, before time.Time) error {
-	var list []pennypost.Stream
-	err := j.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
-		list, err = tx.ArchivedBefore(ctx, before, streamsAtOnce)
-		return err
-	})
-	for i := range list {
-		if one := j.purgeStream(ctx, &list[i], before); one != nil {
-			err = errors.Join(err, fmt.Errorf("purge stream %q of server %d: %w", list[i].ID, list[i].ServerID, one))
+	var all error
+	var after *pennypost.Stream
+	for {
+		var list []pennypost.Stream
+		err := j.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
+			list, err = tx.ArchivedBefore(ctx, before, after, streamsAtOnce)
+			return err
+		})
+		for i := range list {
+			if one := j.purgeStream(ctx, &list[i], before); one != nil {
+				err = errors.Join(err, fmt.Errorf("purge stream %q of server %d: %w", list[i].ID, list[i].ServerID, one))
+			}
 		}
+		all = errors.Join(all, err)
+		if len(list) < streamsAtOnce || ctx.Err() != nil {
+			return all
+		}
+		after = &list[len(list)-1]
 	}
-	return err
 }
 
 func (j *Janitor) purgeStream(ctx context.Context, s *pennypost.Stream, before time.Time) error {

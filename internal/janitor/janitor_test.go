@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -166,6 +167,23 @@ func TestPurgeWaits(t *testing.T) {
 	w.finish(t, waits)
 	w.round(t)
 	w.want(t, "when it ended", "[]", 0)
+}
+
+// However many streams wait, those behind them are purged.
+func TestPurgeBehindThoseThatWait(t *testing.T) {
+	w := newWorld(t)
+	const waiting = 250
+	for n := range waiting {
+		w.stream(t, pennypost.StreamID(fmt.Sprintf("a%d", n)), true)
+	}
+	w.clock.add(time.Second)
+	w.finish(t, w.stream(t, "z", true))
+	w.clock.add(46 * 24 * time.Hour)
+	w.round(t)
+	streams, messages := w.left(t)
+	if len(streams) != waiting || messages != waiting || slices.Contains(streams, "z") {
+		t.Errorf("%d streams with %d messages are left, want those %d that wait", len(streams), messages, waiting)
+	}
 }
 
 // An import whose parts have not all come within an hour is given up.

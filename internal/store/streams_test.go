@@ -62,13 +62,48 @@ func TestSetStream(t *testing.T) {
 				t.Errorf("another server's stream changed: %+v", other)
 			}
 			for after, n := range map[time.Duration]int{0: 0, time.Second: 1, time.Hour: 1} {
-				list, err := tx.ArchivedBefore(ctx, at.Add(after), 10)
+				list, err := tx.ArchivedBefore(ctx, at.Add(after), nil, 10)
 				if err != nil || len(list) != n {
 					t.Errorf("archived %v later: %d, %v; want %d", after, len(list), err, n)
 				}
 			}
 			return err
 		})
+	})
+}
+
+// Archived streams are walked through page by page, whoever they are of.
+func TestArchivedPages(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		at := micro(time.Now())
+		var want []string
+		for _, s := range []pennypost.Stream{
+			{ServerID: 2, ID: "b", ArchivedAt: at},
+			{ServerID: 1, ID: "c", ArchivedAt: at.Add(time.Second)},
+			{ServerID: 1, ID: "d", ArchivedAt: at.Add(time.Second)},
+			{ServerID: 2, ID: "a", ArchivedAt: at.Add(time.Second)},
+			{ServerID: 1, ID: "b", ArchivedAt: at.Add(2 * time.Second)},
+		} {
+			addStream(t, st, &s)
+			want = append(want, fmt.Sprint(s.ServerID, s.ID))
+		}
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "kept"})
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "late", ArchivedAt: at.Add(time.Hour)})
+		var got []string
+		var after *pennypost.Stream
+		for more := true; more; {
+			view(t, st, func(ctx context.Context, tx *store.Tx) error {
+				list, err := tx.ArchivedBefore(ctx, at.Add(time.Minute), after, 2)
+				for i := range list {
+					got, after = append(got, fmt.Sprint(list[i].ServerID, list[i].ID)), &list[i]
+				}
+				more = len(list) == 2 && len(got) < 20
+				return err
+			})
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
 	})
 }
 
