@@ -30,8 +30,8 @@ type Janitor struct {
 // The sizes of a step.
 const (
 	streamsAtOnce  = 100 // read at a time
-	messagesAtOnce = 500  // looked through for jobs at a time
-	rowsAtOnce     = 100  // deleted with a transaction, and what belongs to them
+	messagesAtOnce = 500 // looked through for jobs at a time
+	rowsAtOnce     = 100 // deleted with a transaction, and what belongs to them
 	importKept     = 7 * 24 * time.Hour
 	importWithin   = time.Hour // an import whose parts have not all come broke off
 )
