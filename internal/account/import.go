@@ -19,6 +19,8 @@ const (
 	importErrors     = 100 // kept of an import
 	importsAtOnce    = 5   // of a server
 	maxImportAddress = 320 // octets kept of a text
+	maxImportEntries = 1_000_000
+	breakOffWithin   = 30 * time.Second
 )
 
 // ImportEntry is one line of a file of suppressions, as the edge read it.
@@ -43,12 +45,22 @@ type importRow struct {
 // ImportFile collects the entries of a file.
 type ImportFile struct {
 	parts [][]byte
+	size  int // of parts
 	rows  []importRow
 	total int
 }
 
+// Entries is how many there are.
+func (f *ImportFile) Entries() int { return f.total }
+
+// Size is how many octets of memory they take, but for some hundred kilobytes.
+func (f *ImportFile) Size() int { return f.size }
+
 // Add takes an entry.
 func (f *ImportFile) Add(e *ImportEntry) error {
+	if f.total >= maxImportEntries {
+		return pennypost.Refuse(codeSuppression, "%s The file has more than 1,000,000 entries; import it in parts.", textSuppressionFault)
+	}
 	row := importRow{Line: e.Line, Address: cutText(e.Address), Reason: cutText(e.Reason), Origin: cutText(e.Origin), Fault: e.Fault}
 	if !e.At.IsZero() {
 		row.At = e.At.UnixMicro()
@@ -74,7 +86,7 @@ func (f *ImportFile) cut() error {
 		return nil
 	}
 	b, err := json.Marshal(f.rows)
-	f.parts, f.rows = append(f.parts, b), f.rows[:0]
+	f.parts, f.rows, f.size = append(f.parts, b), f.rows[:0], f.size+cap(b)
 	return err
 }
 
@@ -87,6 +99,9 @@ func (a *Accounts) Import(ctx context.Context, server pennypost.ServerID, stream
 	}
 	im := &pennypost.Import{ServerID: server, Stream: stream, Status: pennypost.ImportReceiving, Total: f.total}
 	err := a.update(ctx, "begin import", func(tx *store.Tx) error {
+		if _, err := tx.StreamsToChange(ctx, server); err != nil { // nobody else begins one meanwhile
+			return err
+		}
 		if _, err := tx.Stream(ctx, server, stream); err != nil {
 			return ifMissing(err, errNoStream())
 		}
@@ -96,7 +111,7 @@ func (a *Accounts) Import(ctx context.Context, server pennypost.ServerID, stream
 		}
 		n := 0
 		for i := range open {
-			if open[i].ServerID == server && open[i].Status != pennypost.ImportReceiving {
+			if open[i].ServerID == server {
 				n++
 			}
 		}
@@ -105,9 +120,25 @@ func (a *Accounts) Import(ctx context.Context, server pennypost.ServerID, stream
 		}
 		return tx.AddImport(ctx, im)
 	})
+	if err == nil {
+		err = a.receive(ctx, im, f)
+	}
 	if err != nil {
+		if im.ID != 0 {
+			a.breakOff(ctx, im)
+		}
 		return nil, err
 	}
+	a.log.InfoContext(ctx, "import of suppressions begun", "server", int64(server), "stream", string(stream), "import", int64(im.ID), "total", im.Total)
+	select {
+	case a.imports <- struct{}{}:
+	default:
+	}
+	return im, nil
+}
+
+// receive stores the entries of an import, and opens it.
+func (a *Accounts) receive(ctx context.Context, im *pennypost.Import, f *ImportFile) error {
 	// Not in one transaction: mail would wait for it.
 	for n := 0; n < len(f.parts); n += partsAtOnce {
 		err := a.update(ctx, "store import", func(tx *store.Tx) error {
@@ -119,26 +150,34 @@ func (a *Accounts) Import(ctx context.Context, server pennypost.ServerID, stream
 			return nil
 		})
 		if err != nil {
-			return nil, err // what is stored is Receiving, and goes with time
+			return err
 		}
 	}
-	err = a.update(ctx, "begin import", func(tx *store.Tx) error {
+	return a.update(ctx, "begin import", func(tx *store.Tx) error {
 		// The stream may have been archived and purged meanwhile.
-		if _, err := tx.Stream(ctx, server, stream); err != nil {
+		if _, err := tx.Stream(ctx, im.ServerID, im.Stream); err != nil {
 			return ifMissing(err, errNoStream())
 		}
 		im.Status = pennypost.ImportWaiting
 		return tx.SetImport(ctx, im)
 	})
-	if err != nil {
-		return nil, err
+}
+
+// breakOff deletes what was stored of an import that was not opened: it counts
+// among those of the server. What cannot be deleted now goes with time.
+func (a *Accounts) breakOff(ctx context.Context, im *pennypost.Import) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), breakOffWithin)
+	defer cancel()
+	for more := true; more; {
+		err := a.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) (err error) {
+			more, err = tx.DropImport(ctx, im.ID)
+			return err
+		})
+		if err != nil {
+			a.log.WarnContext(ctx, "import that broke off not deleted", "import", int64(im.ID), "err", err)
+			return
+		}
 	}
-	a.log.InfoContext(ctx, "import of suppressions begun", "server", int64(server), "stream", string(stream), "import", int64(im.ID), "total", im.Total)
-	select {
-	case a.imports <- struct{}{}:
-	default:
-	}
-	return im, nil
 }
 
 // ImportState gives an import of a server's stream.

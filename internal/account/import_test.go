@@ -3,9 +3,11 @@ package account
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,4 +176,65 @@ func TestImportDamaged(t *testing.T) {
 	if got.Processed != got.Total || got.Added != partEntries+3 || got.Failed != partEntries || len(got.Errors) != 1 || got.Errors[0].Text != "500 entries were lost by a fault of ours." {
 		t.Errorf("%+v", got)
 	}
+}
+
+// endsAfter is a context that ends when it was asked so many times.
+type endsAfter struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (c *endsAfter) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+// An import that breaks off leaves nothing, and those being stored count among
+// the five of a server.
+func TestImportBreaksOff(t *testing.T) {
+	w := newWorld(t)
+	s := w.server(t, w.one, "Shop")
+	open := func() (list []pennypost.Import) {
+		if err := w.st.View(t.Context(), func(tx *store.Tx) (err error) {
+			list, err = tx.OpenImports(t.Context())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	n := int64(1)
+	for ; ; n++ { // it breaks off wherever it can
+		ctx := &endsAfter{Context: t.Context()}
+		ctx.left.Store(n)
+		im, err := w.Import(ctx, s.ID, "outbound", importFile(t, 3*partsAtOnce*partEntries))
+		if err == nil {
+			if list := open(); len(list) != 1 || list[0].ID != im.ID || list[0].Status != pennypost.ImportWaiting {
+				t.Errorf("%+v is open, want the import", list)
+			}
+			break
+		}
+		if list := open(); len(list) != 0 || !errors.Is(err, context.Canceled) {
+			t.Fatalf("%+v left after %v", list, err)
+		}
+	}
+	if n < 5 { // begun, stored in three steps, opened
+		t.Errorf("it could break off in %d places", n-1)
+	}
+	stop := w.running(t)
+	for len(open()) > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	for range importsAtOnce - 1 {
+		im := &pennypost.Import{ServerID: s.ID, Stream: "outbound", Status: pennypost.ImportReceiving, Total: 7}
+		if err := w.st.Update(t.Context(), func(tx *store.Tx) error { return tx.AddImport(t.Context(), im) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must[*pennypost.Import](t)(w.Import(t.Context(), s.ID, "outbound", importFile(t, 1)))
+	_, err := w.Import(t.Context(), s.ID, "outbound", importFile(t, 1))
+	wantCode(t, err, 1407, "Something went wrong when processing the request. The server has 5 imports under way; try again when one is complete.")
 }

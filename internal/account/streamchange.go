@@ -15,7 +15,8 @@ import (
 
 // Limits of message streams (contract/streams.md §2, §3).
 const (
-	maxStreams     = 10 // of a server, the first three included, archived ones not
+	maxStreams     = 10  // of a server, the first three included, archived ones not
+	maxAllStreams  = 100 // archived ones too
 	maxStreamID    = 30
 	maxStreamName  = 100
 	maxDescription = 1000
@@ -57,7 +58,7 @@ func (a *Accounts) CreateStream(ctx context.Context, account pennypost.AccountID
 		if err := applyStream(ctx, tx, account, s, in); err != nil {
 			return err
 		}
-		if inUse(list) >= maxStreams {
+		if inUse(list) >= maxStreams || len(list) >= maxAllStreams {
 			return errTooManyStreams()
 		}
 		err = tx.AddStream(ctx, s)

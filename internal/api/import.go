@@ -9,12 +9,14 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"pennypost"
 	"pennypost/internal/account"
+	"pennypost/internal/web"
 )
 
 // importLimit is the size of a file of suppressions.
@@ -68,22 +70,54 @@ func (a *API) importSuppressions(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	f := &account.ImportFile{}
+	room := importRoom{bodies: a.bodies}
+	defer func() { room.release() }()
 	read := a.readJSONImport
 	if isCSV(c.r) {
 		read = a.readCSVImport
 	}
-	n := 0
-	err := read(c.body, func(e *account.ImportEntry) error {
-		n++
-		return f.Add(e)
+	err := read(ctx, c.body, func(e *account.ImportEntry) error {
+		if err := f.Add(e); err != nil {
+			return err
+		}
+		return room.hold(ctx, f.Size())
 	})
 	if err != nil {
 		return nil, err
 	}
-	if n == 0 {
+	if f.Entries() == 0 {
 		return nil, pennypost.Refuse(codeSuppressionBody, "A proper request body must be provided.")
 	}
 	return importAnswer(a.conf.Accounts.Import(ctx, server, stream, f))
+}
+
+// importRoom is the memory of the entries of a file, which may take several
+// times what the file does: out of the budget of bodies, as they come.
+type importRoom struct {
+	bodies *web.Bodies
+	held   int
+	give   []func()
+}
+
+// importStep is how much of it is taken at a time.
+const importStep = 4 << 20
+
+// hold sees to it that there is room for size octets.
+func (r *importRoom) hold(ctx context.Context, size int) error {
+	for r.held < size {
+		give, err := r.bodies.Reserve(ctx, importStep)
+		if err != nil {
+			return err
+		}
+		r.held, r.give = r.held+importStep, append(r.give, give)
+	}
+	return nil
+}
+
+func (r *importRoom) release() {
+	for _, give := range r.give {
+		give()
+	}
 }
 
 // getImport is GET …/suppressions/import/{id}.
@@ -121,7 +155,7 @@ func columnOf(title string) string {
 
 // readCSVImport reads a file with a line of titles, or with addresses alone in
 // the first column.
-func (a *API) readCSVImport(body []byte, take func(*account.ImportEntry) error) error {
+func (a *API) readCSVImport(ctx context.Context, body []byte, take func(*account.ImportEntry) error) error {
 	body = bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF"))
 	if !utf8.Valid(body) {
 		return suppressionFault("The file is not UTF-8.")
@@ -133,6 +167,9 @@ func (a *API) readCSVImport(body []byte, take func(*account.ImportEntry) error) 
 	}
 	columns := map[string]int{"address": 0}
 	for n := 0; ; n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -146,6 +183,9 @@ func (a *API) readCSVImport(body []byte, take func(*account.ImportEntry) error) 
 				continue
 			}
 		}
+		if isBlank(record) {
+			continue // as spreadsheets leave them
+		}
 		line, _ := r.FieldPos(0)
 		field := func(name string) string {
 			if i, ok := columns[name]; ok && i < len(record) {
@@ -158,6 +198,10 @@ func (a *API) readCSVImport(body []byte, take func(*account.ImportEntry) error) 
 			return err
 		}
 	}
+}
+
+func isBlank(record []string) bool {
+	return !slices.ContainsFunc(record, func(field string) bool { return strings.TrimSpace(field) != "" })
 }
 
 // columnsOf reads a line of titles; nil: it is none.
@@ -191,7 +235,7 @@ func (a *API) importEntry(line int, address, reason, origin, created string) *ac
 
 // readJSONImport reads the answer of a dump, or a bare list: of objects as a
 // dump has them, or of addresses.
-func (a *API) readJSONImport(body []byte, take func(*account.ImportEntry) error) error {
+func (a *API) readJSONImport(ctx context.Context, body []byte, take func(*account.ImportEntry) error) error {
 	if isEmpty(body) {
 		return nil
 	}
@@ -205,9 +249,9 @@ func (a *API) readJSONImport(body []byte, take func(*account.ImportEntry) error)
 	}
 	switch t {
 	case json.Delim('['):
-		err = a.readImportList(dec, take)
+		err = a.readImportList(ctx, dec, take)
 	case json.Delim('{'):
-		err = a.readImportObject(dec, take)
+		err = a.readImportObject(ctx, dec, take)
 	default:
 		return fieldError()
 	}
@@ -221,7 +265,7 @@ func (a *API) readJSONImport(body []byte, take func(*account.ImportEntry) error)
 }
 
 // readImportObject takes the list of Suppressions, and passes what else there is.
-func (a *API) readImportObject(dec *json.Decoder, take func(*account.ImportEntry) error) error {
+func (a *API) readImportObject(ctx context.Context, dec *json.Decoder, take func(*account.ImportEntry) error) error {
 	for dec.More() {
 		name, err := dec.Token()
 		if err != nil {
@@ -247,7 +291,7 @@ func (a *API) readImportObject(dec *json.Decoder, take func(*account.ImportEntry
 		case t != json.Delim('['):
 			return fieldError("Suppressions")
 		}
-		if err := a.readImportList(dec, take); err != nil {
+		if err := a.readImportList(ctx, dec, take); err != nil {
 			return err
 		}
 	}
@@ -257,8 +301,11 @@ func (a *API) readImportObject(dec *json.Decoder, take func(*account.ImportEntry
 	return nil
 }
 
-func (a *API) readImportList(dec *json.Decoder, take func(*account.ImportEntry) error) error {
+func (a *API) readImportList(ctx context.Context, dec *json.Decoder, take func(*account.ImportEntry) error) error {
 	for n := 1; dec.More(); n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
 			return errJSON()

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pennypost/internal/web"
 )
 
 // importing works through imports until the test ends.
@@ -171,4 +174,45 @@ func TestOperatorImports(t *testing.T) {
 	}
 	r.importCSV(t, operator(), strings.Replace(path, c.id, "888888", 1), "ann@shop.test\n").refused(422, 1226, "The message stream for the provided 'ID' was not found.")
 	r.call(t, who{}, post, path, "").refusedWith(404, 404, "not found")
+}
+
+// A file has an end, and lines of nothing are no entries.
+func TestImportEntries(t *testing.T) {
+	r, c := newShop(t)
+	path := list + "/import"
+	r.importCSV(t, c.server, path, strings.Repeat("a\n", 1_000_001)).
+		refused(422, 1407, "Something went wrong when processing the request. The file has more than 1,000,000 entries; import it in parts.")
+	r.importCSV(t, c.server, path, strings.Repeat(",\n", 1_100_000)).refused(422, 1409, "A proper request body must be provided.")
+	got := r.importCSV(t, c.server, path, "Email,Name\n,\n , \nann@shop.test,\n,Bob\n").ok()
+	if got["Total"] != json.Number("2") {
+		t.Errorf("%v, want two entries", got)
+	}
+}
+
+// What is made of a file takes room beside the file itself, and gives it back.
+func TestImportTakesRoom(t *testing.T) {
+	r, c := newShop(t)
+	path := list + "/import"
+	file := strings.Repeat("a\n", 250_000)
+	r.api.bodies = web.NewBodies(web.BodiesConfig{Budget: 6 << 20, Wait: 10 * time.Millisecond})
+	r.importCSV(t, c.server, path, file).refused(503, 100, "The service is not available at the moment. Please try again later.")
+	r.api.bodies = web.NewBodies(web.BodiesConfig{Budget: 16 << 20, Wait: 10 * time.Millisecond})
+	for range 2 {
+		r.importCSV(t, c.server, path, file).ok()
+	}
+}
+
+// Reading a file ends with the time of the call.
+func TestImportStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := &API{}
+	for name, read := range map[string]func() error{
+		"CSV":  func() error { return a.readCSVImport(ctx, []byte(",\n"), nil) },
+		"JSON": func() error { return a.readJSONImport(ctx, []byte(`["x@shop.test"]`), nil) },
+	} {
+		if err := read(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -150,6 +150,20 @@ func TestStreamLimit(t *testing.T) {
 	create("s0").refused(422, 1230, "The 'ID' provided already exists for this server.") // until it is purged
 }
 
+// Archived streams have a limit too, of our own.
+func TestArchivedStreamLimit(t *testing.T) {
+	r, c := newShop(t)
+	create := func(n int) answer {
+		return r.call(t, c.server, post, "/message-streams", fmt.Sprintf(`{"ID": "s%d", "Name": "x", "MessageStreamType": "Transactional"}`, n))
+	}
+	for n := range 97 { // beside the first three
+		create(n).ok()
+		r.call(t, c.server, post, fmt.Sprintf("/message-streams/s%d/archive", n), "{}").ok()
+	}
+	create(97).refused(422, 1225, "You have reached the maximum number of message streams for this server.")
+	r.call(t, c.server, post, "/message-streams/s0/unarchive", "{}").ok()
+}
+
 // PATCH changes three fields and ignores the rest of the object, which Java's
 // client sends along (contract/streams.md §1).
 func TestEditStream(t *testing.T) {

@@ -29,11 +29,11 @@ type Janitor struct {
 
 // The sizes of a step.
 const (
-	streamsAtOnce  = 1000 // looked at in a round
-	messagesAtOnce = 500  // looked through for jobs at a time
-	rowsAtOnce     = 100  // deleted with a transaction, and what belongs to them
-	importsAtOnce  = 10
+	streamsAtOnce  = 100 // read at a time
+	messagesAtOnce = 500 // looked through for jobs at a time
+	rowsAtOnce     = 100 // deleted with a transaction, and what belongs to them
 	importKept     = 7 * 24 * time.Hour
+	importWithin   = time.Hour // an import whose parts have not all come broke off
 )
 
 // New makes a Janitor.
@@ -76,18 +76,20 @@ func (j *Janitor) Run(ctx context.Context) error {
 // the rest.
 func (j *Janitor) Round(ctx context.Context) error {
 	now := j.conf.Now()
-	return errors.Join(j.purgeStreams(ctx, now.Add(-pennypost.ArchivedFor)), j.forgetImports(ctx, now.Add(-importKept)))
+	return errors.Join(j.purgeStreams(ctx, now.Add(-pennypost.ArchivedFor)), j.forgetImports(ctx, now))
 }
 
-func (j *Janitor) forgetImports(ctx context.Context, before time.Time) error {
-	return j.steps(ctx, func(tx *store.Tx) (bool, error) { return tx.DeleteImports(ctx, before, importsAtOnce) })
+func (j *Janitor) forgetImports(ctx context.Context, now time.Time) error {
+	return j.steps(ctx, func(tx *store.Tx) (bool, error) {
+		return tx.DeleteImports(ctx, now.Add(-importKept), now.Add(-importWithin))
+	})
 }
 
 // steps runs a step in transactions until it says that there is no more.
 func (j *Janitor) steps(ctx context.Context, step func(tx *store.Tx) (more bool, err error)) error {
 	for {
 		var more bool
-		err := j.conf.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		err := j.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) (err error) {
 			more, err = step(tx)
 			return err
 		})
@@ -111,18 +113,28 @@ func (j *Janitor) rest(ctx context.Context) error {
 	}
 }
 
+// purgeStreams walks through all streams that are due: those that wait are in
+// nobody's way.
 func (j *Janitor) purgeStreams(ctx context.Context, before time.Time) error {
-	var list []pennypost.Stream
-	err := j.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
-		list, err = tx.ArchivedBefore(ctx, before, streamsAtOnce)
-		return err
-	})
-	for i := range list {
-		if one := j.purgeStream(ctx, &list[i], before); one != nil {
-			err = errors.Join(err, fmt.Errorf("purge stream %q of server %d: %w", list[i].ID, list[i].ServerID, one))
+	var all error
+	var after *pennypost.Stream
+	for {
+		var list []pennypost.Stream
+		err := j.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
+			list, err = tx.ArchivedBefore(ctx, before, after, streamsAtOnce)
+			return err
+		})
+		for i := range list {
+			if one := j.purgeStream(ctx, &list[i], before); one != nil {
+				err = errors.Join(err, fmt.Errorf("purge stream %q of server %d: %w", list[i].ID, list[i].ServerID, one))
+			}
 		}
+		all = errors.Join(all, err)
+		if len(list) < streamsAtOnce || ctx.Err() != nil {
+			return all
+		}
+		after = &list[len(list)-1]
 	}
-	return err
 }
 
 func (j *Janitor) purgeStream(ctx context.Context, s *pennypost.Stream, before time.Time) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -166,6 +167,48 @@ func TestPurgeWaits(t *testing.T) {
 	w.finish(t, waits)
 	w.round(t)
 	w.want(t, "when it ended", "[]", 0)
+}
+
+// However many streams wait, those behind them are purged.
+func TestPurgeBehindThoseThatWait(t *testing.T) {
+	w := newWorld(t)
+	const waiting = 250
+	for n := range waiting {
+		w.stream(t, pennypost.StreamID(fmt.Sprintf("a%d", n)), true)
+	}
+	w.clock.add(time.Second)
+	w.finish(t, w.stream(t, "z", true))
+	w.clock.add(46 * 24 * time.Hour)
+	w.round(t)
+	streams, messages := w.left(t)
+	if len(streams) != waiting || messages != waiting || slices.Contains(streams, "z") {
+		t.Errorf("%d streams with %d messages are left, want those %d that wait", len(streams), messages, waiting)
+	}
+}
+
+// An import whose parts have not all come within an hour is given up.
+func TestForgetBrokenOff(t *testing.T) {
+	w := newWorld(t)
+	im := &pennypost.Import{ServerID: 1, Stream: "a", Status: pennypost.ImportReceiving, Total: 1}
+	w.update(t, func(ctx context.Context, tx *store.Tx) error { return tx.AddImport(ctx, im) })
+	open := func() (n int) {
+		w.update(t, func(ctx context.Context, tx *store.Tx) error {
+			list, err := tx.OpenImports(ctx)
+			n = len(list)
+			return err
+		})
+		return n
+	}
+	w.clock.add(time.Hour)
+	w.round(t)
+	if open() != 1 {
+		t.Error("given up within the hour")
+	}
+	w.clock.add(time.Second)
+	w.round(t)
+	if open() != 0 {
+		t.Error("not given up")
+	}
 }
 
 // Imports are remembered for a week after their end.

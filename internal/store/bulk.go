@@ -208,6 +208,10 @@ func (tx *Tx) BulkWaste(ctx context.Context, before time.Time) (bool, error) {
 	return is, nil
 }
 
+// deleteBulkParts deletes a little of what is left of a request.
+const deleteBulkParts = `DELETE FROM bulk_parts WHERE request_id = $1 AND first IN (
+	SELECT first FROM bulk_parts WHERE request_id = $1 ORDER BY first LIMIT 4)`
+
 // SweepBulk deletes a little of what ended requests, and those that never came
 // to be before a time, have left behind, and tells whether there was any.
 func (tx *Tx) SweepBulk(ctx context.Context, before time.Time) (bool, error) {
@@ -220,8 +224,7 @@ func (tx *Tx) SweepBulk(ctx context.Context, before time.Time) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for ended bulk requests: %w", err)
 	}
-	n, err := tx.exec(ctx, `DELETE FROM bulk_parts WHERE request_id = $1 AND first IN (
-		SELECT first FROM bulk_parts WHERE request_id = $1 ORDER BY first LIMIT 4)`, id)
+	n, err := tx.exec(ctx, deleteBulkParts, id)
 	if err != nil || n > 0 {
 		return true, err
 	}

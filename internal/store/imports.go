@@ -108,36 +108,55 @@ func (tx *Tx) SetImport(ctx context.Context, im *pennypost.Import) error {
 	return changed(n, err, "import", im.ID)
 }
 
-// DeleteImport forgets an import.
-func (tx *Tx) DeleteImport(ctx context.Context, id int64) error {
-	_, err := tx.exec(ctx, `DELETE FROM import_parts WHERE import_id = $1`, id)
-	if err == nil {
-		_, err = tx.exec(ctx, `DELETE FROM imports WHERE id = $1`, id)
+// importPartsAtOnce are deleted with a transaction: mail waits for it.
+const importPartsAtOnce = 4
+
+// DeleteImport deletes a little of an import, the import itself last, and tells
+// whether there may be more. It is for imports that
+// nobody works on.
+func (tx *Tx) DeleteImport(ctx context.Context, id pennypost.ImportID) (more bool, err error) {
+	n, err := tx.exec(ctx, `DELETE FROM import_parts WHERE import_id = $1 AND n IN (
+		SELECT n FROM import_parts WHERE import_id = $1 ORDER BY n LIMIT $2)`, int64(id), int64(importPartsAtOnce))
+	if err == nil && n < importPartsAtOnce {
+		_, err = tx.exec(ctx, `DELETE FROM imports WHERE id = $1`, int64(id))
 	}
 	if err != nil {
-		return fmt.Errorf("delete import %d: %w", id, err)
+		return false, fmt.Errorf("delete import %d: %w", id, err)
 	}
-	return nil
+	return n == importPartsAtOnce, nil
 }
 
-// DeleteImports forgets up to n imports that ended before a time, and those
-// whose parts never all came although that time is past. It tells whether there
-// may be more.
-func (tx *Tx) DeleteImports(ctx context.Context, before time.Time, n int) (bool, error) {
-	ids, err := collect(tx, ctx, func(row scanner) (*int64, error) {
-		var id int64
-		return &id, row.Scan(&id)
-	}, `SELECT id FROM imports WHERE created_at < $1 AND (finished_at <> 0 AND finished_at < $1 OR status = $2) ORDER BY id LIMIT $3`,
-		timeToDB(before), string(pennypost.ImportReceiving), int64(n))
+// DropImport deletes a little of an import that was not opened, and tells
+// whether there may be more. One that was opened after all is left.
+func (tx *Tx) DropImport(ctx context.Context, id pennypost.ImportID) (more bool, err error) {
+	var status pennypost.ImportStatus
+	err = tx.row(ctx, `SELECT status FROM imports WHERE id = $1`, int64(id)).Scan(&status)
+	switch {
+	case errors.Is(err, ErrNotFound): // a purge took it, and may have left what came after
+	case err != nil:
+		return false, fmt.Errorf("drop import %d: %w", id, err)
+	case status != pennypost.ImportReceiving:
+		return false, nil
+	}
+	return tx.DeleteImport(ctx, id)
+}
+
+// DeleteImports deletes a little of the imports that ended before a time, and of
+// those whose parts had not all come although they began before another. It
+// tells whether there was any.
+func (tx *Tx) DeleteImports(ctx context.Context, ended, begun time.Time) (bool, error) {
+	var id pennypost.ImportID
+	err := tx.row(ctx, `SELECT id FROM imports WHERE finished_at <> 0 AND finished_at < $1
+		OR finished_at = 0 AND status = $2 AND created_at < $3 ORDER BY id LIMIT 1`,
+		timeToDB(ended), string(pennypost.ImportReceiving), timeToDB(begun)).Scan(&id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("list old imports: %w", err)
 	}
-	for _, id := range ids {
-		if err := tx.DeleteImport(ctx, id); err != nil {
-			return false, err
-		}
-	}
-	return len(ids) == n, nil
+	_, err = tx.DeleteImport(ctx, id)
+	return true, err
 }
 
 // Importing tells whether an import into a stream is under way.

@@ -74,7 +74,7 @@ func (tx *Tx) PurgeStream(ctx context.Context, server pennypost.ServerID, stream
 		return false, ErrNotFound
 	}
 	for _, step := range []func(context.Context, pennypost.ServerID, pennypost.StreamID, int) (bool, error){
-		tx.purgeMessages, tx.purgeBounces, tx.purgeEvents, tx.purgeSuppressions, tx.purgeImports,
+		tx.purgeBulk, tx.purgeMessages, tx.purgeBounces, tx.purgeEvents, tx.purgeSuppressions, tx.purgeImports,
 	} {
 		if did, err := step(ctx, server, stream, n); err != nil || did {
 			return true, err
@@ -83,9 +83,35 @@ func (tx *Tx) PurgeStream(ctx context.Context, server pennypost.ServerID, stream
 	return false, tx.removeStream(ctx, server, stream)
 }
 
+// purgeOctets is about how much mail is deleted with a transaction.
+const purgeOctets = 8 << 20
+
+// sized is a message and its size.
+type sized struct {
+	id   []byte
+	size int64
+}
+
+// purgeMessages deletes the messages first, so that KeepMessage is either
+// waited for, and what it was kept for is seen, or finds nothing.
 func (tx *Tx) purgeMessages(ctx context.Context, server pennypost.ServerID, stream pennypost.StreamID, n int) (bool, error) {
-	ids, _, err := tx.messagesAfter(ctx, server, stream, Place{}, n)
-	if err != nil || len(ids) == 0 {
+	list, err := collect(tx, ctx, func(row scanner) (*sized, error) {
+		m := &sized{}
+		return m, row.Scan(&m.id, &m.size)
+	}, `SELECT id, size FROM messages WHERE server_id = $1 AND stream = $2 ORDER BY received_at, id LIMIT $3`,
+		int64(server), string(stream), int64(n))
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	ids := make([]any, 0, len(list))
+	octets := int64(0)
+	for i := range list {
+		if octets += list[i].size; i > 0 && octets > purgeOctets {
+			break
+		}
+		ids = append(ids, list[i].id)
+	}
+	if _, err = tx.exec(ctx, `DELETE FROM messages WHERE id IN (`+places(1, len(ids))+`)`, ids...); err != nil {
 		return false, err
 	}
 	for _, table := range ofMessage() {
@@ -93,8 +119,7 @@ func (tx *Tx) purgeMessages(ctx context.Context, server pennypost.ServerID, stre
 			return false, err
 		}
 	}
-	_, err = tx.exec(ctx, `DELETE FROM messages WHERE id IN (`+places(1, len(ids))+`)`, ids...)
-	return true, err
+	return true, nil
 }
 
 // purgeBounces deletes bounces, and the events of messages that were refused
@@ -131,7 +156,7 @@ func (tx *Tx) purgeSuppressions(ctx context.Context, server pennypost.ServerID, 
 }
 
 func (tx *Tx) purgeImports(ctx context.Context, server pennypost.ServerID, stream pennypost.StreamID, _ int) (bool, error) {
-	var id int64
+	var id pennypost.ImportID
 	err := tx.row(ctx, `SELECT id FROM imports WHERE server_id = $1 AND stream = $2 ORDER BY id LIMIT 1`,
 		int64(server), string(stream)).Scan(&id)
 	if errors.Is(err, ErrNotFound) {
@@ -140,7 +165,8 @@ func (tx *Tx) purgeImports(ctx context.Context, server pennypost.ServerID, strea
 	if err != nil {
 		return false, err
 	}
-	return true, tx.DeleteImport(ctx, id)
+	_, err = tx.DeleteImport(ctx, id)
+	return true, err
 }
 
 func (tx *Tx) purged(ctx context.Context, query string, args ...any) (bool, error) {
@@ -148,12 +174,12 @@ func (tx *Tx) purged(ctx context.Context, query string, args ...any) (bool, erro
 	return n > 0, err
 }
 
-// removeStream deletes the row of a stream and the SMTP tokens bound to it.
+// removeStream deletes the row of a stream and the tokens bound to it.
 func (tx *Tx) removeStream(ctx context.Context, server pennypost.ServerID, stream pennypost.StreamID) error {
 	if err := tx.lockAccept(ctx, 0, server, false); err != nil {
 		return err
 	}
-	const tokens = ` server_id = $1 AND kind = 3 AND stream = $2` //nolint:gosec // names of columns
+	const tokens = ` server_id = $1 AND kind IN (1, 3) AND stream = $2` //nolint:gosec // names of columns
 	for _, query := range []string{
 		`DELETE FROM smtp_secrets WHERE token_id IN (SELECT id FROM tokens WHERE` + tokens + `)`,
 		`DELETE FROM tokens WHERE` + tokens,

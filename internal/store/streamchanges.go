@@ -28,10 +28,16 @@ func (tx *Tx) SetStream(ctx context.Context, s *pennypost.Stream) error {
 }
 
 // ArchivedBefore gives up to n streams of all servers that were archived at or
-// before a time, the longest ago first.
-func (tx *Tx) ArchivedBefore(ctx context.Context, at time.Time, n int) ([]pennypost.Stream, error) {
+// before a time, the longest ago first, from the beginning or after a stream
+// that it gave.
+func (tx *Tx) ArchivedBefore(ctx context.Context, at time.Time, after *pennypost.Stream, n int) ([]pennypost.Stream, error) {
+	if after == nil {
+		after = &pennypost.Stream{}
+	}
 	list, err := collect(tx, ctx, scanStream, `SELECT `+streamColumns+` FROM streams
-		WHERE archived_at <> 0 AND archived_at <= $1 ORDER BY archived_at, server_id, id LIMIT $2`, timeToDB(at), int64(n))
+		WHERE archived_at <> 0 AND archived_at <= $1 AND (archived_at, server_id, id) > ($2, $3, $4)
+		ORDER BY archived_at, server_id, id LIMIT $5`,
+		timeToDB(at), timeToDB(after.ArchivedAt), int64(after.ServerID), string(after.ID), int64(n))
 	if err != nil {
 		return nil, fmt.Errorf("list archived streams: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,13 +62,48 @@ func TestSetStream(t *testing.T) {
 				t.Errorf("another server's stream changed: %+v", other)
 			}
 			for after, n := range map[time.Duration]int{0: 0, time.Second: 1, time.Hour: 1} {
-				list, err := tx.ArchivedBefore(ctx, at.Add(after), 10)
+				list, err := tx.ArchivedBefore(ctx, at.Add(after), nil, 10)
 				if err != nil || len(list) != n {
 					t.Errorf("archived %v later: %d, %v; want %d", after, len(list), err, n)
 				}
 			}
 			return err
 		})
+	})
+}
+
+// Archived streams are walked through page by page, whoever they are of.
+func TestArchivedPages(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		at := micro(time.Now())
+		var want []string
+		for _, s := range []pennypost.Stream{
+			{ServerID: 2, ID: "b", ArchivedAt: at},
+			{ServerID: 1, ID: "c", ArchivedAt: at.Add(time.Second)},
+			{ServerID: 1, ID: "d", ArchivedAt: at.Add(time.Second)},
+			{ServerID: 2, ID: "a", ArchivedAt: at.Add(time.Second)},
+			{ServerID: 1, ID: "b", ArchivedAt: at.Add(2 * time.Second)},
+		} {
+			addStream(t, st, &s)
+			want = append(want, fmt.Sprint(s.ServerID, s.ID))
+		}
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "kept"})
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "late", ArchivedAt: at.Add(time.Hour)})
+		var got []string
+		var after *pennypost.Stream
+		for more := true; more; {
+			view(t, st, func(ctx context.Context, tx *store.Tx) error {
+				list, err := tx.ArchivedBefore(ctx, at.Add(time.Minute), after, 2)
+				for i := range list {
+					got, after = append(got, fmt.Sprint(list[i].ServerID, list[i].ID)), &list[i]
+				}
+				more = len(list) == 2 && len(got) < 20
+				return err
+			})
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
 	})
 }
 
@@ -291,13 +327,13 @@ func TestImports(t *testing.T) {
 					t.Errorf("another's import: %v", err)
 				}
 			}
-			if more, err := tx.DeleteImports(ctx, im.FinishedAt, 10); more || err != nil {
+			if more, err := tx.DeleteImports(ctx, im.FinishedAt, im.FinishedAt.Add(time.Hour)); more || err != nil {
 				t.Errorf("too early: %v, %v", more, err)
 			}
 			if _, err := tx.Import(ctx, 1, "outbound", im.ID); err != nil {
 				t.Errorf("deleted too early: %v", err)
 			}
-			if more, err := tx.DeleteImports(ctx, im.FinishedAt.Add(time.Hour), 1); !more || err != nil {
+			if more, err := tx.DeleteImports(ctx, im.FinishedAt.Add(time.Hour), im.CreatedAt); !more || err != nil {
 				t.Errorf("deleted: %v, %v", more, err)
 			}
 			return nil
@@ -306,6 +342,168 @@ func TestImports(t *testing.T) {
 			if n := number(t, st, `SELECT COUNT(*) FROM `+table); n != 0 {
 				t.Errorf("%d rows of %s are left", n, table)
 			}
+		}
+	})
+}
+
+// Imports are deleted some parts at a time, those that are not whole once they
+// are old, and those that broke off at once.
+func TestDeleteImports(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		const parts = 10
+		add := func(status pennypost.ImportStatus) *pennypost.Import {
+			im := &pennypost.Import{ServerID: 1, Stream: "outbound", Status: status, Total: 1}
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				if err := tx.AddImport(ctx, im); err != nil {
+					return err
+				}
+				for n := range parts {
+					if err := tx.AddImportPart(ctx, im.ID, n, []byte("x")); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			return im
+		}
+		left := func() int64 { return number(t, st, `SELECT COUNT(*) FROM import_parts`) }
+		// all runs a step to its end; none takes more than some parts.
+		all := func(step func(ctx context.Context, tx *store.Tx) (bool, error)) {
+			t.Helper()
+			for more := true; more; {
+				before := left()
+				update(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
+					more, err = step(ctx, tx)
+					return err
+				})
+				if now := left(); before-now > 4 || more && now == before && now > 0 {
+					t.Fatalf("%d parts after %d, more is %v", now, before, more)
+				}
+			}
+		}
+		half, open := add(pennypost.ImportReceiving), add(pennypost.ImportWaiting)
+		never := half.CreatedAt.Add(-time.Hour)
+		all(func(ctx context.Context, tx *store.Tx) (bool, error) {
+			return tx.DeleteImports(ctx, never, micro(half.CreatedAt))
+		})
+		if n := left(); n != 2*parts {
+			t.Errorf("%d parts left of two imports that are young", n)
+		}
+		all(func(ctx context.Context, tx *store.Tx) (bool, error) {
+			return tx.DeleteImports(ctx, never, open.CreatedAt.Add(time.Hour))
+		})
+		if n := left(); n != parts {
+			t.Errorf("%d parts left, want those of the one that is whole", n)
+		}
+		drop := func(id pennypost.ImportID) {
+			t.Helper()
+			all(func(ctx context.Context, tx *store.Tx) (bool, error) { return tx.DropImport(ctx, id) })
+		}
+		drop(open.ID)
+		half = add(pennypost.ImportReceiving)
+		drop(half.ID)
+		drop(half.ID)
+		if n := left(); n != parts {
+			t.Errorf("%d parts left, want those of the one that is whole", n)
+		}
+		view(t, st, func(ctx context.Context, tx *store.Tx) error {
+			list, err := tx.OpenImports(ctx)
+			if err == nil && (len(list) != 1 || list[0].ID != open.ID) {
+				t.Errorf("%v is left", list)
+			}
+			return err
+		})
+	})
+}
+
+// addBulk adds a bulk request in a state; one that was completed and swept has
+// nothing but its row.
+func addBulk(ctx context.Context, tx *store.Tx, server pennypost.ServerID, stream pennypost.StreamID, state pennypost.BulkState) error {
+	b := &pennypost.BulkRequest{ID: pennypost.BulkID(newID()), AccountID: 1, ServerID: server, Stream: stream, Total: 6}
+	if err := tx.BeginBulk(ctx, b, []byte("shared")); err != nil {
+		return err
+	}
+	for first := range b.Total {
+		if err := tx.AddBulkPart(ctx, b.ID, first, []byte("ann@x.test")); err != nil {
+			return err
+		}
+	}
+	if err := tx.OpenBulk(ctx, b); err != nil {
+		return err
+	}
+	if state == pennypost.BulkCompleted {
+		for _, query := range []string{`DELETE FROM bulk_parts WHERE request_id = $1`, `DELETE FROM bulk_shared WHERE request_id = $1`, `UPDATE bulk_requests SET stored = 0 WHERE id = $1`} {
+			if _, err := tx.Exec(ctx, query, b.ID[:]); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE bulk_requests SET state = $2 WHERE id = $1`, b.ID[:], int64(state))
+	return err
+}
+
+// What is deleted with a transaction is bounded by its octets too, and one
+// message of any size goes.
+func TestPurgeOctets(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		at := micro(time.Now())
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "news", ArchivedAt: at})
+		for _, size := range []int64{4 << 20, 4 << 20, 1, 9 << 20, 1, 2} {
+			m := mail(st, "ann@x.test")
+			m.Message.Stream, m.Message.Size, m.Jobs = "news", size, nil
+			stored(t, st, m)
+		}
+		var left []int64
+		for more := true; more; {
+			update(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
+				more, err = tx.PurgeStream(ctx, 1, "news", at, 100)
+				return err
+			})
+			left = append(left, number(t, st, `SELECT COUNT(*) FROM messages`))
+		}
+		if diff := cmp.Diff([]int64{4, 3, 2, 0, 0}, left); diff != "" {
+			t.Errorf("left after each step -want +got:\n%s", diff)
+		}
+	})
+}
+
+// A purge runs beside others: what is stored of a message while it is deleted is
+// deleted too, or not stored.
+func TestPurgeBesideOpens(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		at := micro(time.Now())
+		addStream(t, st, &pennypost.Stream{ServerID: 1, ID: "news", ArchivedAt: at})
+		for range 20 {
+			m := mail(st, "ann@x.test")
+			m.Message.Stream, m.Jobs = "news", nil
+			stored(t, st, m)
+			var wg sync.WaitGroup
+			for n := range 4 {
+				wg.Go(func() {
+					err := st.Update(t.Context(), func(tx *store.Tx) error {
+						if err := tx.KeepMessage(t.Context(), m.Message.ID); err != nil {
+							return err
+						}
+						_, err := tx.AddOpen(t.Context(), &pennypost.Reading{ServerID: 1, Stream: "news", MessageID: m.Message.ID, N: n})
+						return err
+					})
+					if err != nil && !errors.Is(err, store.ErrNotFound) {
+						t.Error(err)
+					}
+				})
+			}
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				_, err := tx.PurgeStream(ctx, 1, "news", at, 100)
+				return err
+			})
+			wg.Wait()
+			err := st.Update(t.Context(), func(tx *store.Tx) error { return tx.KeepMessage(t.Context(), m.Message.ID) })
+			if !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("a message that was purged: %v", err)
+			}
+		}
+		if n := number(t, st, `SELECT COUNT(*) FROM opens`); n != 0 {
+			t.Errorf("%d opens of messages that were purged", n)
 		}
 	})
 }
@@ -343,6 +541,14 @@ func TestPurgeStream(t *testing.T) {
 					if err := tx.AddAttempt(ctx, &pennypost.Attempt{MessageID: m.Message.ID, No: 1, Outcome: pennypost.OutcomeBounced}); err != nil {
 						return err
 					}
+					read := pennypost.Reading{ServerID: server, Stream: stream, MessageID: m.Message.ID, Recipient: "ann@x.test"}
+					click := pennypost.Click{Reading: read, Link: 1, Target: "https://x.test/"}
+					if _, err := tx.AddOpen(ctx, &read); err != nil {
+						return err
+					}
+					if _, err := tx.AddClick(ctx, &click); err != nil {
+						return err
+					}
 					return tx.SetSignature(ctx, m.Message.ID, []byte("DKIM-Signature: x\r\n"))
 				})
 			}
@@ -364,13 +570,22 @@ func TestPurgeStream(t *testing.T) {
 				if err := tx.CountStats(ctx, store.StatCount{Server: server, Stream: stream, Sent: 1}); err != nil {
 					return err
 				}
+				for _, state := range []pennypost.BulkState{pennypost.BulkAccepted, pennypost.BulkCancelled, pennypost.BulkCompleted, pennypost.BulkCompleted, pennypost.BulkCompleted} {
+					if err := addBulk(ctx, tx, server, stream, state); err != nil {
+						return err
+					}
+				}
+				api := &pennypost.APIToken{AccountID: 1, ServerID: server, Stream: stream, Label: "x"}
+				if err := tx.AddAPIToken(ctx, api, fmt.Append(nil, "hash", server, stream), []byte("sealed")); err != nil {
+					return err
+				}
 				token := &pennypost.SMTPToken{AccountID: 1, ServerID: server, Stream: stream, Label: "x", AccessKey: fmt.Sprint(server, stream)}
 				return tx.AddSMTPToken(ctx, token, []byte(token.AccessKey))
 			})
 		}
 		tables := []string{
 			"messages", "contents", "signatures", "recipients", "attempts", "events", "bounces", "suppressions", "imports", "import_parts",
-			"tokens", "smtp_secrets", "streams", "stats_hourly",
+			"opens", "clicks", "bulk_requests", "bulk_shared", "bulk_parts", "tokens", "smtp_secrets", "streams", "stats_hourly",
 		}
 		counts := func() map[string]int64 {
 			m := map[string]int64{}

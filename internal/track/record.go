@@ -141,16 +141,27 @@ func (r *recorder) write(ctx context.Context, hits []hit) error {
 		}
 		clicks = append(clicks, r.reading(&hits[i], m, to))
 	}
+	written := 0
 	err = r.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) error {
+		written = 0
 		for i := range clicks {
-			if err := record(ctx, tx, &clicks[i]); err != nil {
+			// A purge may have taken the message meanwhile, or be about to.
+			err := tx.KeepMessage(ctx, clicks[i].MessageID)
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if err == nil {
+				err = record(ctx, tx, &clicks[i])
+			}
+			if err != nil {
 				return err
 			}
+			written++
 		}
 		return nil
 	})
-	if err == nil && len(clicks) < len(hits) {
-		r.lost.Add(len(hits)-len(clicks), lostGone)
+	if err == nil && written < len(hits) {
+		r.lost.Add(len(hits)-written, lostGone)
 	}
 	return err
 }

@@ -281,3 +281,44 @@ func TestStoreIsGone(t *testing.T) {
 		t.Errorf("%d told of as lost, want 1", n)
 	}
 }
+
+// Of a message that is purged while an open of it is being recorded nothing is
+// left.
+func TestPurgedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	m := w.message("ann@a.test")
+	w.update(func(ctx context.Context, tx *store.Tx) error {
+		s := &pennypost.Stream{ServerID: w.of, ID: m.Stream, Type: pennypost.StreamBroadcasts, Name: "x", Unsubscribe: pennypost.UnsubscribeNone}
+		if err := tx.AddStream(ctx, s); err != nil {
+			return err
+		}
+		s.ArchivedAt = tx.Now()
+		return tx.SetStream(ctx, s)
+	})
+	w.get(w.pixel(m, 0), firefox)
+	w.get(w.link(m, 0, track.InHTML, 1, "https://acme.example/"), firefox)
+	w.update(func(ctx context.Context, tx *store.Tx) error {
+		time.Sleep(1500 * time.Millisecond) // the recorder finds the message, and waits to write
+		for more := true; more; {
+			var err error
+			if more, err = tx.PurgeStream(ctx, w.of, m.Stream, tx.Now(), 10); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for end := time.Now().Add(20 * time.Second); w.figure("track_waiting_octets") > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not seen to")
+		}
+	}
+	if opens, clicks := w.opens(m), w.clicks(m); len(opens) > 0 || len(clicks) > 0 {
+		t.Errorf("%d opens and %d clicks are left", len(opens), len(clicks))
+	}
+	if got := w.counted(); got != (store.StatCount{}) {
+		t.Errorf("counted %+v", got)
+	}
+	if n := w.figure(`track_lost_total{why="gone"}`); n != 2 {
+		t.Errorf("%d counted as gone, want 2", n)
+	}
+}
