@@ -42,6 +42,7 @@ type Message struct {
 	Attachments   []string // file names
 	TrackOpens    bool
 	TrackLinks    TrackLinks
+	Links         int    // unique links that are tracked, in the copy of each recipient
 	HeaderID      string // Message-ID field of the mail, with angle brackets
 	SignDomain    string // domain whose DKIM key signs; "" when only ours does
 	ReturnDomain  string // domain of the Return-Path

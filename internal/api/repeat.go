@@ -153,10 +153,12 @@ func (a *API) watched(w http.ResponseWriter, c *call) http.ResponseWriter {
 const keepWithin = 5 * time.Second
 
 // Witness keeps an answer, unless it tells of a fault of our own: then the
-// request may be repeated, and what was accepted of it is not accepted again.
+// request may be repeated, and what was accepted of it is not accepted again. Of
+// a request of which nothing was accepted nothing is kept: its repeat sends
+// nothing twice, and who is refused writes nothing to our disk.
 func (w *witness) Witness(status int, body []byte) {
 	r := w.c.who.Request
-	if r.Fault || r.Answered || !isLast(status) {
+	if r.Turn == 0 || r.Fault || r.Answered || !isLast(status) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.c.r.Context()), keepWithin)
@@ -184,6 +186,7 @@ func isLast(status int) bool {
 const (
 	dropEvery = 5 * time.Minute
 	dropStep  = 500
+	dropRest  = 50 * time.Millisecond // between two steps, for those who wait to write
 )
 
 // Run drops, in small steps, what is kept of requests with a key once its time
@@ -204,7 +207,8 @@ func (a *API) Run(ctx context.Context) error {
 }
 
 func (a *API) dropRequests(ctx context.Context) error {
-	for n := dropStep; n == dropStep; {
+	for {
+		n := 0
 		err := a.conf.Store.UpdateSoon(ctx, func(tx *store.Tx) (err error) {
 			n, err = tx.DropRequests(ctx, dropStep)
 			return err
@@ -212,6 +216,13 @@ func (a *API) dropRequests(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if n < dropStep {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(dropRest):
+		}
 	}
-	return nil
 }

@@ -117,18 +117,49 @@ func TestIdempotentBulk(t *testing.T) {
 	}
 }
 
-// A refusal is an answer as well: it comes again even if its reason is gone.
-func TestIdempotentRefusal(t *testing.T) {
+// A refusal that accepted nothing leaves its key free, and no trace: the same
+// request is checked again, and another may have the key.
+func TestRefusalIsNotKept(t *testing.T) {
 	r, c := newShop(t)
+	kept := func() (n int64) {
+		t.Helper()
+		for _, key := range []string{"k", "j", "b", "u"} {
+			err := r.st.View(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Request(t.Context(), c.number, key)
+				return err
+			})
+			switch {
+			case err == nil:
+				n++
+			case !errors.Is(err, store.ErrNotFound):
+				t.Error(err)
+			}
+		}
+		return n
+	}
 	body := message(`"MessageStream": "news"`)
-	first := r.keyed(t, c.server, "/email", "k", body)
-	first.refusedWith(422, 1235, "news")
+	r.keyed(t, c.server, "/email", "k", body).refusedWith(422, 1235, "news")
+	r.keyed(t, c.server, "/email", "j", "{").refusedWith(422, 402, "")
+	r.keyed(t, c.server, "/email/bulk", "u", `{"From": "news@acme.test", "Messages": []}`).refusedWith(422, 11, "")
+	batch := "[" + message(`"To": "nobody"`) + "," + message(`"To": 1`) + "]"
+	refused := r.keyed(t, c.server, "/email/batch", "b", batch)
+	if got := refused.items(); len(got) != 2 || got[0]["ErrorCode"] != 300.0 || got[1]["ErrorCode"] != 403.0 {
+		t.Errorf("answer is %s", refused.body)
+	}
+	if n := kept(); n != 0 {
+		t.Errorf("%d requests are kept, want none", n)
+	}
 	r.addStream(t, c.number, "news")
+	first := r.keyed(t, c.server, "/email", "k", body)
+	first.ok()
 	r.keyed(t, c.server, "/email", "k", body).same(t, first)
-	r.keyed(t, c.server, "/email", "new", body).ok()
-	bad := r.keyed(t, c.server, "/email", "j", "{")
-	bad.refusedWith(422, 402, "")
-	r.keyed(t, c.server, "/email", "j", "{").same(t, bad)
+	r.keyed(t, c.server, "/email", "j", message("")).ok()
+	if again := r.keyed(t, c.server, "/email/batch", "b", batch); again.body != refused.body || again.header.Get("Idempotent-Replayed") != "" {
+		t.Errorf("again: %s, want %s, checked anew", again.body, refused.body)
+	}
+	if n := kept(); n != 2 {
+		t.Errorf("%d requests are kept, want the two that were accepted", n)
+	}
 }
 
 func TestIdempotencyKeyForm(t *testing.T) {

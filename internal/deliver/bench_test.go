@@ -122,7 +122,7 @@ func (p *benchmark) accept(b *testing.B, body []byte, unsaved bool, domains int)
 		if err != nil {
 			return err
 		}
-		return event.Accepted(ctx, tx, m, 1, 0)
+		return event.Accepted(ctx, tx, m, 1)
 	})
 	if err != nil {
 		b.Error(err)

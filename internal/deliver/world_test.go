@@ -377,7 +377,7 @@ func (x *world) accept(f draft) *pennypost.Message {
 		if err != nil {
 			return err
 		}
-		return event.Accepted(ctx, tx, m, len(recips), 0)
+		return event.Accepted(ctx, tx, m, len(recips))
 	})
 	for i, p := range places {
 		if p != nil {

@@ -28,30 +28,35 @@ func Record(ctx context.Context, tx *store.Tx, e *pennypost.Event) error {
 	return nil
 }
 
-// Accepted counts n recipients of a message that was accepted, with so many
-// tracked links in the copy of each.
-func Accepted(ctx context.Context, tx *store.Tx, m *pennypost.Message, n, links int) error {
+// Accepted counts n recipients of a message that was accepted.
+func Accepted(ctx context.Context, tx *store.Tx, m *pennypost.Message, n int) error {
+	if err := tx.CountStats(ctx, accepted(m, n)); err != nil {
+		return fmt.Errorf("count accepted: %w", err)
+	}
+	return nil
+}
+
+// accepted is what n recipients of a message count for; a negative n is taken
+// back.
+func accepted(m *pennypost.Message, n int) store.StatCount {
 	c := store.StatCount{Server: m.ServerID, Stream: m.Stream, Tag: m.Tag, Sent: int64(n)}
 	trackLinks := m.TrackLinks != "" && m.TrackLinks != pennypost.TrackNone
 	if m.TrackOpens {
 		c.TrackedOpens = int64(n)
 	}
 	if trackLinks {
-		c.TrackedLinks, c.LinksSent = int64(n), int64(n)*int64(links)
+		c.TrackedLinks, c.LinksSent = int64(n), int64(n)*int64(m.Links)
 	}
 	if m.TrackOpens || trackLinks {
 		c.Tracked = int64(n)
 	}
-	if err := tx.CountStats(ctx, c); err != nil {
-		return fmt.Errorf("count accepted: %w", err)
-	}
-	return nil
+	return c
 }
 
 // Unsent takes n recipients of a message that was accepted ahead of its time out
 // of the counters again: nothing is sent to them.
 func Unsent(ctx context.Context, tx *store.Tx, m *pennypost.Message, n int) error {
-	if err := tx.UncountSent(ctx, m, n); err != nil {
+	if err := tx.UncountStats(ctx, accepted(m, -n), m.ReceivedAt); err != nil {
 		return err
 	}
 	return tx.TakeBackUsage(ctx, m.AccountID, m.ServerID, n, m.ReceivedAt)

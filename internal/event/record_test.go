@@ -187,10 +187,10 @@ func TestAccepted(t *testing.T) {
 	m := message(t, st)
 	ctx := t.Context()
 	err := st.Update(ctx, func(tx *store.Tx) error {
-		if err := event.Accepted(ctx, tx, m, 3, 0); err != nil {
+		if err := event.Accepted(ctx, tx, m, 3); err != nil {
 			return err
 		}
-		return event.Accepted(ctx, tx, m, 2, 0)
+		return event.Accepted(ctx, tx, m, 2)
 	})
 	if err != nil {
 		t.Fatal(err)

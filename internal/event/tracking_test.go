@@ -12,7 +12,8 @@ import (
 	"pennypost/internal/store"
 )
 
-// Tracked mail is counted when it is accepted (contract/stats.md §2).
+// Tracked mail is counted when it is accepted (contract/stats.md §2), and what
+// is cancelled counts for nothing.
 func TestAcceptedTracked(t *testing.T) {
 	for _, tt := range []struct {
 		opens bool
@@ -27,13 +28,19 @@ func TestAcceptedTracked(t *testing.T) {
 	} {
 		st := open(t)
 		m := message(t, st)
-		m.TrackOpens, m.TrackLinks = tt.opens, tt.links
+		m.TrackOpens, m.TrackLinks, m.Links = tt.opens, tt.links, 2
 		ctx := t.Context()
-		if err := st.Update(ctx, func(tx *store.Tx) error { return event.Accepted(ctx, tx, m, 3, 2) }); err != nil {
+		if err := st.Update(ctx, func(tx *store.Tx) error { return event.Accepted(ctx, tx, m, 3) }); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(tt.want, counted(t, st, m)); d != "" {
 			t.Errorf("%v, %q: %s", tt.opens, tt.links, d)
+		}
+		if err := st.Update(ctx, func(tx *store.Tx) error { return event.Unsent(ctx, tx, m, 3) }); err != nil {
+			t.Fatal(err)
+		}
+		if got := counted(t, st, m); got != (store.StatCount{}) {
+			t.Errorf("%v, %q: after it was cancelled %+v is counted", tt.opens, tt.links, got)
 		}
 	}
 }

@@ -18,6 +18,7 @@ const (
 	SQLEarliestJob  = earliestJob
 	SQLClaimJobs    = claimJobs + `)`
 	SQLTemplateRef  = templateRef
+	SQLLongDeleted  = longDeleted
 )
 
 // SearchSQL gives the query of a search.

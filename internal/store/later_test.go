@@ -150,7 +150,7 @@ func TestTakeBack(t *testing.T) {
 			return tx.AddUsage(ctx, m.AccountID, m.ServerID, 5, pennypost.Limits{})
 		})
 		update(t, st, func(ctx context.Context, tx *store.Tx) error {
-			if err := tx.UncountSent(ctx, m, 2); err != nil {
+			if err := tx.UncountStats(ctx, store.StatCount{Server: m.ServerID, Stream: m.Stream, Tag: m.Tag, Sent: -2}, m.ReceivedAt); err != nil {
 				return err
 			}
 			return tx.TakeBackUsage(ctx, m.AccountID, m.ServerID, 2, m.ReceivedAt)

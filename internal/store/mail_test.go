@@ -32,7 +32,7 @@ func full(st *store.Store) *store.NewMessage {
 	x.Subject, x.Tag = "Grüße — 50 % 'off'", "spring"
 	x.Metadata = map[string]string{"order": "778", "Key": `"quoted", \ and`}
 	x.Attachments = []string{"receipt.pdf", "photo, 2.png"}
-	x.TrackLinks = pennypost.TrackHTMLAndText
+	x.TrackLinks, x.Links = pennypost.TrackHTMLAndText, 12_345
 	x.SendAt, x.DeliverBy = now.Add(time.Minute), now.Add(time.Hour)
 	return m
 }

@@ -44,7 +44,8 @@ const messageColumns = `id, account_id, server_id, stream, received_at, source, 
 	to_list, cc_list, bcc_list, reply_to, subject, tag, metadata, attachments, track_links, header_id, sign_domain,
 	return_domain, deliver_by, size, recipients, checksum, send_at`
 
-// The bits of the column flags.
+// The bits of the column flags. Those from linksShift on are the number of
+// tracked links.
 const (
 	flagBroadcast = 1 << iota
 	flagSandbox
@@ -52,6 +53,8 @@ const (
 	flagSMTPUTF8
 	flagPersonal
 )
+
+const linksShift = 32
 
 // messageRow is a message as its columns hold it.
 type messageRow struct {
@@ -86,7 +89,7 @@ func (tx *Tx) addEnvelope(ctx context.Context, given *pennypost.Message) error {
 		m: m, id: m.ID[:], received: timeToDB(m.ReceivedAt), deliverBy: timeToDB(m.DeliverBy), sendAt: timeToDB(m.SendAt),
 		flags: flag(m.Broadcast)*flagBroadcast | flag(m.Sandbox)*flagSandbox |
 			flag(m.TrackOpens)*flagTrackOpens | flag(m.NeedsSMTPUTF8)*flagSMTPUTF8 |
-			flag(m.Personal)*flagPersonal,
+			flag(m.Personal)*flagPersonal | int64(m.Links)<<linksShift,
 		fromKey: m.From.Address.Key(), to: mailboxText(m.To), cc: mailboxText(m.Cc), bcc: mailboxText(m.Bcc),
 		replyTo: mailboxText(m.ReplyTo), metadata: mapText(m.Metadata), attachments: namesText(m.Attachments),
 	}
@@ -122,7 +125,7 @@ func (r *messageRow) fill() (err error) {
 	m.SendAt = timeFromDB(r.sendAt)
 	m.Broadcast, m.Sandbox = r.flags&flagBroadcast != 0, r.flags&flagSandbox != 0
 	m.TrackOpens, m.NeedsSMTPUTF8 = r.flags&flagTrackOpens != 0, r.flags&flagSMTPUTF8 != 0
-	m.Personal = r.flags&flagPersonal != 0
+	m.Personal, m.Links = r.flags&flagPersonal != 0, int(r.flags>>linksShift)
 	for _, list := range []struct {
 		text string
 		into *[]pennypost.Mailbox

@@ -74,13 +74,11 @@ func (tx *Tx) CountStats(ctx context.Context, c StatCount) error {
 	return nil
 }
 
-// UncountSent takes n recipients out of the counters of the hour in which they
-// were accepted, since nothing is sent to them.
-func (tx *Tx) UncountSent(ctx context.Context, m *pennypost.Message, n int) error {
-	return tx.addStats(ctx, &StatHour{
-		StatCount: StatCount{Server: m.ServerID, Stream: m.Stream, Tag: plain(m.Tag), Sent: -int64(n)},
-		Hour:      m.ReceivedAt.UTC().Truncate(time.Hour),
-	})
+// UncountStats adds to the counters of the hour of a moment in the past what is
+// taken back of them: the counts are negative.
+func (tx *Tx) UncountStats(ctx context.Context, c StatCount, at time.Time) error {
+	c.Tag = plain(c.Tag)
+	return tx.addStats(ctx, &StatHour{StatCount: c, Hour: at.UTC().Truncate(time.Hour)})
 }
 
 // writeCounts writes what the transaction has counted so far.

@@ -8,8 +8,12 @@ import (
 	"pennypost"
 )
 
-// keptVersions is how many versions of a template are kept.
-const keptVersions = 100
+// What is kept of templates.
+const (
+	keptVersions = 10   // the latest of one in use; of a deleted one the last alone
+	keptDeleted  = 1000 // of a server, the latest
+	dropDeleted  = 100  // at once
+)
 
 const templateColumns = `t.id, t.server_id, t.version, t.name, t.alias, t.type, t.layout_id, COALESCE(l.alias, ''),
 	t.created_at, t.updated_at, t.deleted_at`
@@ -103,11 +107,36 @@ func (tx *Tx) SetTemplate(ctx context.Context, t *pennypost.Template) error {
 	return nil
 }
 
-// DeleteTemplate marks a template deleted; its alias is free then.
+// DeleteTemplate marks a template deleted; its alias is free then. Its last
+// version stays, until very many were deleted after it.
 func (tx *Tx) DeleteTemplate(ctx context.Context, server pennypost.ServerID, id pennypost.TemplateID) error {
 	n, err := tx.exec(ctx, `UPDATE templates SET deleted_at = $3 WHERE id = $1 AND server_id = $2 AND deleted_at = 0`,
 		int64(id), int64(server), timeToDB(tx.Now()))
-	return changed(n, err, "template", id)
+	if err := changed(n, err, "template", id); err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, `DELETE FROM template_versions WHERE template_id = $1
+		AND version < (SELECT version FROM templates WHERE id = $1)`, int64(id))
+	if err != nil {
+		return fmt.Errorf("delete old versions of template %d: %w", id, err)
+	}
+	return tx.dropTemplates(ctx, server)
+}
+
+// longDeleted are the templates of a server that were deleted before the latest
+// $2, up to $3 of them.
+const longDeleted = `SELECT id FROM templates WHERE server_id = $1 AND deleted_at <> 0
+	ORDER BY deleted_at DESC, id DESC LIMIT $3 OFFSET $2`
+
+// dropTemplates forgets the deleted templates of a server that are too many.
+func (tx *Tx) dropTemplates(ctx context.Context, server pennypost.ServerID) error {
+	for _, from := range []string{`template_versions WHERE template_id`, `templates WHERE id`} {
+		_, err := tx.exec(ctx, `DELETE FROM `+from+` IN (`+longDeleted+`)`, int64(server), int64(keptDeleted), int64(dropDeleted))
+		if err != nil {
+			return fmt.Errorf("forget deleted templates of server %d: %w", server, err)
+		}
+	}
+	return nil
 }
 
 // Template gives a template of a server with what it says, a deleted one too, or

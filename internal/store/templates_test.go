@@ -120,8 +120,8 @@ func TestTemplateVersions(t *testing.T) {
 			}
 			return nil
 		})
-		if n := number(t, st, `SELECT COUNT(*) FROM template_versions WHERE template_id = $1`, int64(tpl.ID)); n != 100 {
-			t.Errorf("%d versions are kept, want 100", n)
+		if n := number(t, st, `SELECT COUNT(*) FROM template_versions WHERE template_id = $1`, int64(tpl.ID)); n != 10 {
+			t.Errorf("%d versions are kept, want 10", n)
 		}
 		update(t, st, func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.Exec(ctx, `UPDATE template_versions SET html = 'x' WHERE template_id = $1 AND version = $2`, int64(tpl.ID), tpl.Version)
@@ -142,7 +142,12 @@ func TestDeletedTemplates(t *testing.T) {
 		fails(t, st, "delete of another server's", store.ErrNotFound, func(ctx context.Context, tx *store.Tx) error {
 			return tx.DeleteTemplate(ctx, 2, tpl.ID)
 		})
-		update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteTemplate(ctx, 1, tpl.ID) })
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return errors.Join(tx.SetTemplate(ctx, tpl), tx.SetTemplate(ctx, tpl), tx.DeleteTemplate(ctx, 1, tpl.ID))
+		})
+		if n := number(t, st, `SELECT COUNT(*) FROM template_versions WHERE template_id = $1`, int64(tpl.ID)); n != 1 {
+			t.Errorf("%d versions of a deleted template are kept, want its last", n)
+		}
 		fails(t, st, "second delete", store.ErrNotFound, func(ctx context.Context, tx *store.Tx) error {
 			return tx.DeleteTemplate(ctx, 1, tpl.ID)
 		})
@@ -171,6 +176,57 @@ func TestDeletedTemplates(t *testing.T) {
 		if again.ID == tpl.ID {
 			t.Error("an id was given twice")
 		}
+	})
+}
+
+// Of a server's deleted templates the latest 1000 are kept, whatever others have.
+func TestManyDeletedTemplates(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		theirs := addTemplate(t, st, &pennypost.Template{ServerID: 2, Alias: "theirs"})
+		inUse := addTemplate(t, st, &pennypost.Template{Alias: "in.use"})
+		var first, last pennypost.TemplateID
+		update(t, st, func(ctx context.Context, tx *store.Tx) error {
+			if err := tx.DeleteTemplate(ctx, 2, theirs.ID); err != nil {
+				return err
+			}
+			for n := range 1003 {
+				id, err := tx.NextTemplateID(ctx)
+				if err != nil {
+					return err
+				}
+				if last = id; n == 0 {
+					first = id
+				}
+				tpl := &pennypost.Template{ID: id, ServerID: 1, Alias: "again", Type: pennypost.TemplateStandard}
+				if err := errors.Join(tx.AddTemplate(ctx, tpl), tx.DeleteTemplate(ctx, 1, id)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		for query, want := range map[string]int64{
+			`SELECT COUNT(*) FROM templates WHERE server_id = 1 AND deleted_at <> 0`: 1000,
+			`SELECT COUNT(*) FROM template_versions`:                                 1002,
+		} {
+			if n := number(t, st, query); n != want {
+				t.Errorf("%s: %d, want %d", query, n, want)
+			}
+		}
+		view(t, st, func(ctx context.Context, tx *store.Tx) error {
+			for n := range pennypost.TemplateID(3) {
+				_, err := tx.Template(ctx, 1, first+n)
+				wantErr(t, "one of the oldest", err, store.ErrNotFound)
+			}
+			for _, of := range []struct {
+				server pennypost.ServerID
+				id     pennypost.TemplateID
+			}{{1, first + 3}, {1, last}, {1, inUse.ID}, {2, theirs.ID}} {
+				if _, err := tx.Template(ctx, of.server, of.id); err != nil {
+					t.Errorf("template %d of server %d: %v", of.id, of.server, err)
+				}
+			}
+			return nil
+		})
 	})
 }
 
@@ -270,12 +326,13 @@ func TestLockTemplates(t *testing.T) {
 func TestTemplatePlans(t *testing.T) {
 	st := storetest.Open(t, storetest.SQLite)
 	for query, want := range map[string]string{
-		store.SQLTemplateRef + ` WHERE t.id = $1 AND t.server_id = $2 AND t.deleted_at = 0`:               "SEARCH t USING PRIMARY KEY (id=?)",
-		store.SQLTemplateRef + ` WHERE t.server_id = $1 AND t.alias_key = $2 AND t.deleted_at = 0`:        "SEARCH t USING INDEX templates_alias (server_id=? AND alias_key=?)",
-		`SELECT COUNT(*) FROM templates WHERE server_id = $1 AND deleted_at = 0`:                          "(server_id=?)",
-		`SELECT 1 FROM templates WHERE layout_id = $1 AND layout_id <> 0 AND deleted_at = 0`:              "SEARCH templates USING COVERING INDEX templates_layout (layout_id=?)",
-		`SELECT subject FROM template_versions WHERE template_id = $1 AND version = $2`:                   "(template_id=? AND version=?)",
-		`DELETE FROM template_versions WHERE template_id = $1 AND version <= $2`:                          "(template_id=? AND version<?)",
+		store.SQLTemplateRef + ` WHERE t.id = $1 AND t.server_id = $2 AND t.deleted_at = 0`:        "SEARCH t USING PRIMARY KEY (id=?)",
+		store.SQLTemplateRef + ` WHERE t.server_id = $1 AND t.alias_key = $2 AND t.deleted_at = 0`: "SEARCH t USING INDEX templates_alias (server_id=? AND alias_key=?)",
+		`SELECT COUNT(*) FROM templates WHERE server_id = $1 AND deleted_at = 0`:                   "(server_id=?)",
+		`SELECT 1 FROM templates WHERE layout_id = $1 AND layout_id <> 0 AND deleted_at = 0`:       "SEARCH templates USING COVERING INDEX templates_layout (layout_id=?)",
+		`SELECT subject FROM template_versions WHERE template_id = $1 AND version = $2`:            "(template_id=? AND version=?)",
+		`DELETE FROM template_versions WHERE template_id = $1 AND version <= $2`:                   "(template_id=? AND version<?)",
+		store.SQLLongDeleted: "SEARCH templates USING COVERING INDEX templates_deleted (server_id=?)",
 		`SELECT t.id FROM templates t WHERE t.server_id = $1 AND t.deleted_at = 0 ORDER BY t.id LIMIT $2`: "(server_id=?)",
 	} {
 		view(t, st, func(ctx context.Context, tx *store.Tx) error {

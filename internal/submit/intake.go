@@ -224,7 +224,7 @@ func newMessage(dr *draft, tx *store.Tx) *pennypost.Message {
 		ReplyTo: mailboxes(dr.replyTo), Subject: dr.subject, Tag: dr.tag, Metadata: dr.metadata,
 		Attachments: dr.files, TrackLinks: pennypost.TrackNone, HeaderID: dr.headerID,
 		ReceivedAt: tx.Now(), SendAt: dr.sendAt, DeliverBy: dr.deliverBy, Size: int64(len(dr.content)),
-		NeedsSMTPUTF8: dr.needsUTF8, Personal: dr.personal, Recipients: len(dr.recipients),
+		NeedsSMTPUTF8: dr.needsUTF8, Personal: dr.personal, Links: dr.links, Recipients: len(dr.recipients),
 	}
 }
 
@@ -255,7 +255,7 @@ func (in *intake) add(ctx context.Context, e *entry, inactive []pennypost.Addres
 	if err != nil {
 		return err
 	}
-	if err := event.Accepted(ctx, in.tx, e.message, live, e.links); err != nil {
+	if err := event.Accepted(ctx, in.tx, e.message, live); err != nil {
 		return err
 	}
 	switch {
