@@ -9,7 +9,9 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -161,6 +163,24 @@ func hasRefusal(body string) bool {
 		slices.ContainsFunc(list, func(e web.ErrorBody) bool { return e.ErrorCode != 0 })
 }
 
+// requestNames are the names of fields by their lower-case form.
+var requestNames = sync.OnceValue(func() map[string]string {
+	doc, err := description()
+	if err != nil {
+		return nil
+	}
+	names := map[string]string{}
+	for title, schema := range doc.Components.Schemas {
+		if title == "BulkStatus" || title == "BulkTaken" {
+			continue // Id beside ID, in answers alone
+		}
+		for name := range schema.Value.Properties {
+			names[strings.ToLower(name)] = name
+		}
+	}
+	return names
+})
+
 // describedNames gives the body of a request with its names in the letter case
 // of the description.
 func describedNames(t *testing.T, req *http.Request) io.ReadCloser {
@@ -182,24 +202,7 @@ func describedNames(t *testing.T, req *http.Request) io.ReadCloser {
 	if dec.Decode(&v) != nil {
 		return io.NopCloser(bytes.NewReader(body)) // no JSON
 	}
-	var doc struct {
-		Components struct {
-			Schemas map[string]struct{ Properties map[string]any }
-		}
-	}
-	if err := json.Unmarshal(openAPI, &doc); err != nil {
-		t.Fatal(err)
-	}
-	names := map[string]string{}
-	for title, schema := range doc.Components.Schemas {
-		if title == "BulkStatus" || title == "BulkTaken" {
-			continue // Id beside ID
-		}
-		for name := range schema.Properties {
-			names[strings.ToLower(name)] = name
-		}
-	}
-	if body, err = json.Marshal(renamed(v, names)); err != nil {
+	if body, err = json.Marshal(renamed(v, requestNames())); err != nil {
 		t.Fatal(err)
 	}
 	return io.NopCloser(bytes.NewReader(body))
@@ -297,6 +300,87 @@ func TestDescribedTokens(t *testing.T) {
 		key := op.Parameters.GetByInAndName("header", keyHeader) != nil
 		if key != r.mail {
 			t.Errorf("%s %s: %s is described: %t, taken: %t", r.method, r.path, keyHeader, key, r.mail)
+		}
+	}
+}
+
+// TestDescribedCodes compares the codes that a refusal of a call can have with
+// those that its description explains, and demands those that every call has.
+func TestDescribedCodes(t *testing.T) {
+	var doc map[string]any
+	if err := json.Unmarshal(openAPI, &doc); err != nil {
+		t.Fatal(err)
+	}
+	listed := regexp.MustCompile("(?m)^- `(\\d+)`: .")
+	for path := range at(doc, "paths") {
+		for method := range at(doc, "paths", path) {
+			responses := at(doc, "paths", path, method, "responses")
+			for _, status := range []string{"401", "415", "429", "500", "503"} {
+				if responses[status] == nil {
+					t.Errorf("%s %s has no answer %s", method, path, status)
+				}
+			}
+			for status := range responses {
+				r := at(responses, status)
+				text, _ := r["description"].(string)
+				if r["$ref"] != nil || status == "200" {
+					continue
+				}
+				want := map[int]bool{}
+				for _, m := range listed.FindAllStringSubmatch(text, -1) {
+					n, err := strconv.Atoi(m[1])
+					if err != nil {
+						t.Fatal(err)
+					}
+					want[n] = true
+				}
+				have := map[int]bool{}
+				codesIn(at(r, "content", "application/json", "schema"), at(doc, "components", "schemas"), have)
+				if d := cmp.Diff(have, want); d != "" || len(have) == 0 {
+					t.Errorf("%s %s, %s: codes of the schema (-) and of the text (+):\n%s", method, path, status, d)
+				}
+			}
+		}
+	}
+}
+
+// codesIn collects the values that a schema allows for ErrorCode.
+func codesIn(v any, schemas map[string]any, found map[int]bool) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			codesIn(e, schemas, found)
+		}
+	case map[string]any:
+		code := at(v, "properties", "ErrorCode")
+		list, _ := code["enum"].([]any)
+		if one, ok := code["const"]; ok {
+			list = append(list, one)
+		}
+		for _, c := range list {
+			if n, ok := c.(float64); ok {
+				found[int(n)] = true
+			}
+		}
+		codesIn(v["anyOf"], schemas, found)
+		ref, _ := v["$ref"].(string)
+		if name, ok := strings.CutPrefix(ref, "#/components/schemas/"); ok {
+			codesIn(schemas[name], schemas, found)
+		}
+	}
+}
+
+// TestNothingIsDescribedInVain finds components that no call refers to.
+func TestNothingIsDescribedInVain(t *testing.T) {
+	var doc map[string]any
+	if err := json.Unmarshal(openAPI, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for kind, list := range at(doc, "components") {
+		for name := range list.(map[string]any) {
+			if kind != "securitySchemes" && !strings.Contains(string(openAPI), `"#/components/`+kind+`/`+name+`"`) {
+				t.Errorf("components/%s/%s is not referred to", kind, name)
+			}
 		}
 	}
 }
