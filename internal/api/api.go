@@ -113,12 +113,16 @@ func isUnavailable(err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed)
 }
 
-// Handler serves the customers' API and the confirmation page.
+// Handler serves the customers' API, its description and the confirmation page.
 func (a *API) Handler() http.Handler {
 	tree, page := newTree(a.routes()), a.confirmPage()
 	return a.frame(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token, ok := confirmToken(r.URL.Path); ok {
 			page.serve(w, r, token)
+			return
+		}
+		if isOpenAPI(r.URL.Path) {
+			a.serveOpenAPI(w, r)
 			return
 		}
 		a.serve(tree, w, r)

@@ -44,4 +44,12 @@
 // without regard to case, of a repeated name the last value counts, null is
 // absence, unknown names are ignored. Depth, numbers, names and values are
 // bounded before anything is built from them.
+//
+// # Description
+//
+// openapi.json is written by hand and served as it is. It says what a careful
+// client sends, not all that decode understands. The tests' rig holds every call
+// against it: answers always, with fields that are not described as a mistake,
+// requests where they got what they wanted. So a new route, field or code is
+// described with the change that brings it.
 package api

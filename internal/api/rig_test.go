@@ -50,10 +50,12 @@ type rig struct {
 	bulk     *bulk.Requests
 	api      *API
 	url      string // of the customers' listener
+	whole    string // the same, unless a test put another handler there
 	opURL    string // of the operator's
 	dns      *zone
 	log      *lockedBuffer
 	dir      string
+	lenient  bool // requests may have what is understood, but not described
 
 	mu      sync.Mutex
 	mails   []account.Mail
@@ -190,6 +192,7 @@ func openRig(t *testing.T, dir string) *rig {
 		t.Fatal(err)
 	}
 	r.url, r.opURL = listen(t, r.api.Handler()), listen(t, r.api.OperatorHandler())
+	r.whole = r.url
 	return r
 }
 
@@ -336,7 +339,11 @@ func (r *rig) request(t *testing.T, by who, method, path, body string, change fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{t: t, what: method + " " + path, status: res.StatusCode, header: res.Header, body: string(b)}
+	a := answer{t: t, what: method + " " + path, status: res.StatusCode, header: res.Header, body: string(b)}
+	if base == r.whole {
+		r.described(t, req, a)
+	}
+	return a
 }
 
 // ok demands a 200 and gives the object.
