@@ -35,6 +35,8 @@ type Requests struct {
 	made  *metrics.Counter
 	known *known           // the content that was used last; Run's own
 	one   pennypost.BulkID // of which one message is made at a time; Run's own
+
+	faulty map[pennypost.BulkID]time.Duration // how long requests waited after their last fault; Run's own
 }
 
 // New makes Requests.

@@ -19,6 +19,9 @@ const (
 	restMost     = 100 * time.Millisecond // between steps
 	waitOut      = time.Minute            // while a server is suspended
 	unfinished   = time.Hour              // after which a request that was not stored as a whole is swept away
+	faultWait    = 2 * time.Second        // after a fault in a step of a request, at first
+	faultMost    = time.Minute            // after one of many
+	maxFaulty    = 1000                   // requests whose waits are remembered
 )
 
 // Run works off requests until ctx ends.
@@ -98,6 +101,7 @@ func (r *Requests) step(ctx context.Context, b *pennypost.BulkRequest) error {
 	var broke *panicError
 	switch {
 	case err == nil, errors.Is(err, store.ErrStale):
+		delete(r.faulty, b.ID)
 		return nil
 	case errors.As(err, &broke):
 		return r.broken(ctx, b, broke)
@@ -111,8 +115,23 @@ func (r *Requests) step(ctx context.Context, b *pennypost.BulkRequest) error {
 		return r.fail(ctx, b, b.Total-b.Done())
 	case errors.As(err, &refused): // suspended
 		return r.update(ctx, func(tx *store.Tx) error { return tx.DelayBulk(ctx, b.ID, tx.Now().Add(waitOut)) })
+	case ctx.Err() != nil:
+		return err
 	}
-	return err
+	return r.putOff(ctx, b, err)
+}
+
+// putOff has a request wait after a fault of ours, longer with each in a row, so
+// that the others go on: it may be of this request alone, such as the memory that
+// its messages take.
+func (r *Requests) putOff(ctx context.Context, b *pennypost.BulkRequest, fault error) error {
+	wait := min(max(2*r.faulty[b.ID], faultWait), faultMost)
+	if r.faulty == nil || len(r.faulty) >= maxFaulty {
+		r.faulty = map[pennypost.BulkID]time.Duration{}
+	}
+	r.faulty[b.ID] = wait
+	r.log.WarnContext(ctx, "bulk request waits", "bulk_id", b.ID.String(), "for", wait, "err", fault)
+	return r.update(ctx, func(tx *store.Tx) error { return tx.DelayBulk(ctx, b.ID, tx.Now().Add(wait)) })
 }
 
 func (r *Requests) update(ctx context.Context, fn func(tx *store.Tx) error) error {

@@ -192,11 +192,17 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 	}
 	err = d.storeStep(ctx, c, step, entries, results)
 	for try := 1; errors.Is(err, errStale) && try < maxStale; try++ {
-		for _, e := range entries {
+		for i, e := range entries {
 			if e == nil || !errors.Is(e.err, errStale) {
 				continue
 			}
-			if err := d.redo(ctx, c, e, room); err != nil {
+			err := d.redo(ctx, c, e, room)
+			var refusal *pennypost.Error
+			switch {
+			case errors.As(err, &refusal): // of this message, and not of the step
+				e.release()
+				entries[i], results[i] = nil, Result{Err: err}
+			case err != nil:
 				return nil, err
 			}
 		}
