@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 
 	"pennypost"
@@ -51,7 +52,7 @@ func (r *Requests) Accept(ctx context.Context, c pennypost.Caller, in *Input) (*
 	if err != nil {
 		return nil, err
 	}
-	total, more, err := r.checkMessages(in, maxErrors-len(list))
+	total, more, err := r.checkMessages(ctx, in, list)
 	if err != nil {
 		return nil, err
 	}
@@ -119,12 +120,25 @@ func checkSource(s *submit.Source) []submit.FieldError {
 	return list
 }
 
-// checkMessages counts the messages and gives at most some of their mistakes.
-func (r *Requests) checkMessages(in *Input, most int) (int, []submit.FieldError, error) {
+// checkMessages counts the messages and gives their mistakes, at most so many that
+// maxErrors are told with those that are known. It ends with the context: how many
+// messages there may be is not bounded otherwise.
+func (r *Requests) checkMessages(ctx context.Context, in *Input, known []submit.FieldError) (int, []submit.FieldError, error) {
 	var list []submit.FieldError
-	total := 0
-	own := Shared{Headers: in.Headers, Metadata: in.Metadata} // the rest is checked by now
+	total, most := 0, maxErrors-len(known)
+	// What is shared and wrong has been told, and is not counted with each message.
+	var own Shared
+	headers := submit.NewSharedHeaders(nil)
+	if !hasMistake(known, "Headers") {
+		headers = submit.NewSharedHeaders(in.Headers)
+	}
+	if !hasMistake(known, "Metadata") {
+		own.Metadata = in.Metadata
+	}
 	for m, err := range in.Messages {
+		if ctx.Err() != nil {
+			return 0, nil, fmt.Errorf("check bulk request: %w", ctx.Err())
+		}
 		var refused *pennypost.Error
 		switch {
 		case errors.As(err, &refused):
@@ -132,7 +146,7 @@ func (r *Requests) checkMessages(in *Input, most int) (int, []submit.FieldError,
 		case err != nil:
 			return 0, nil, err
 		default:
-			list = append(list, r.conf.Door.CheckMessage(own.submission(m))...)
+			list = append(list, r.conf.Door.CheckMessage(own.submission(m), headers)...)
 		}
 		if total++; len(list) >= most {
 			return total, list[:max(most, 0)], nil
@@ -142,6 +156,10 @@ func (r *Requests) checkMessages(in *Input, most int) (int, []submit.FieldError,
 		list = append(list, submit.FieldError{Field: "Messages", Err: pennypost.Invalid("Invalid 'Messages' value. At least one message is required.")})
 	}
 	return total, list, nil
+}
+
+func hasMistake(list []submit.FieldError, field string) bool {
+	return slices.ContainsFunc(list, func(f submit.FieldError) bool { return f.Field == field })
 }
 
 // partBytes is how much of the messages is stored with one transaction, and makes

@@ -36,16 +36,21 @@ func (d *Door) CheckShared(s *Submission) []FieldError {
 	})
 }
 
-// CheckMessage checks what one message of a bulk request has of its own, once
-// that is put together with what it shares.
-func (d *Door) CheckMessage(s *Submission) []FieldError {
+// CheckMessage checks what one message of a bulk request has of its own: its
+// recipients, its headers, and its metadata with that which it shares.
+func (d *Door) CheckMessage(s *Submission, shared *SharedHeaders) []FieldError {
 	dr := &draft{source: pennypost.SourceHTTP, at: d.conf.Now()}
 	list := checks(s, []fieldCheck{
 		{"To", listCheck(&dr.to, func(s *Submission) string { return s.To }, "To")},
 		{"Cc", listCheck(&dr.cc, func(s *Submission) string { return s.Cc }, "Cc")},
 		{"Bcc", listCheck(&dr.bcc, func(s *Submission) string { return s.Bcc }, "Bcc")},
 		{"Metadata", func(s *Submission) error { return dr.setMetadata(s.Metadata) }},
-		{"Headers", dr.setHeaders},
+		{"Headers", func(s *Submission) error {
+			if err := dr.setHeaders(s); err != nil {
+				return err
+			}
+			return shared.fit(s.Headers)
+		}},
 	})
 	if len(list) > 0 {
 		return list
