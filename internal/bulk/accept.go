@@ -221,6 +221,9 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 		if !k.begun || last {
 			s := &submit.Submission{From: k.in.From, Stream: string(k.in.Stream)}
 			found, err := k.r.conf.Door.CheckBulk(ctx, tx, k.caller, s)
+			if err == nil {
+				err = checkOpen(ctx, tx, k.caller.ServerID)
+			}
 			if err != nil {
 				return err
 			}

@@ -47,7 +47,7 @@ func dueBulk(t *testing.T, st *store.Store) *pennypost.BulkRequest {
 	t.Helper()
 	var b *pennypost.BulkRequest
 	view(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
-		if b, err = tx.DueBulk(ctx); errors.Is(err, store.ErrNotFound) {
+		if b, err = tx.DueBulk(ctx, 0); errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		return err
@@ -264,6 +264,53 @@ func TestBulkDamage(t *testing.T) {
 			}
 			if _, _, err := tx.BulkPart(ctx, b.ID, 0); !errors.Is(err, store.ErrDamaged) {
 				t.Errorf("part: %v, want ErrDamaged", err)
+			}
+			return nil
+		})
+	})
+}
+
+// Servers take turns, and the requests of each of them.
+func TestDueBulkByServer(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		var names = map[pennypost.BulkID]string{}
+		for _, x := range []struct {
+			server pennypost.ServerID
+			name   string
+		}{{8, "8a"}, {8, "8b"}, {8, "8c"}, {9, "9a"}, {7, "7a"}} {
+			b := &pennypost.BulkRequest{ID: pennypost.BulkID(newID()), AccountID: 7, ServerID: x.server, Stream: "broadcast", Total: 100}
+			names[b.ID] = x.name
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				if err := tx.BeginBulk(ctx, b, []byte("shared")); err != nil {
+					return err
+				}
+				return tx.OpenBulk(ctx, b)
+			})
+		}
+		var got []string
+		after := pennypost.ServerID(0)
+		for range 7 {
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				b, err := tx.DueBulk(ctx, after)
+				if err != nil {
+					return err
+				}
+				got, after = append(got, names[b.ID]), b.ServerID
+				if err := tx.TakeBulk(ctx, b); err != nil {
+					return err
+				}
+				b.Released++
+				return tx.SetBulk(ctx, b, -1)
+			})
+		}
+		if diff := cmp.Diff([]string{"7a", "8a", "9a", "7a", "8b", "9a", "7a"}, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		view(t, st, func(ctx context.Context, tx *store.Tx) error {
+			for server, want := range map[pennypost.ServerID]int{7: 1, 8: 3, 9: 1, 10: 0} {
+				if n, err := tx.OpenBulks(ctx, server); n != want || err != nil {
+					t.Errorf("server %d has %d (%v) open, want %d", server, n, err, want)
+				}
 			}
 			return nil
 		})

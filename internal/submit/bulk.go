@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"pennypost"
 	"pennypost/internal/eml"
@@ -117,6 +118,14 @@ func (d *Door) CheckBulk(ctx context.Context, tx *store.Tx, c pennypost.Caller, 
 	if err := in.begin(ctx); err != nil {
 		return nil, err
 	}
+	err := tx.CheckUsage(ctx, in.state.AccountID, in.state.ServerID, in.state.Limits)
+	var over *store.OverLimitError
+	switch {
+	case errors.As(err, &over): // none of it could be sent
+		return nil, pennypost.Refuse(pennypost.CodeOverLimit, "%s", over.Error())
+	case err != nil:
+		return nil, err
+	}
 	var found []FieldError
 	note := func(field string, err error) error {
 		var refusal *pennypost.Error
@@ -163,6 +172,10 @@ type BulkStep struct {
 // other mail waits for the transaction.
 const bulkBytes = 512 << 10
 
+// bulkWithin is after how much rendering a step begins no other message: the
+// requests of others wait for it.
+const bulkWithin = 200 * time.Millisecond
+
 // AcceptStep accepts messages of a bulk request: each succeeds or fails alone,
 // but all that is written is written with End, in one transaction. Their jobs wait
 // in the store, behind all other mail of their domains, and take no room in memory
@@ -184,7 +197,11 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 		}
 	}()
 	results := make([]Result, 0, len(list))
+	began := d.conf.Now()
 	for size := 0; len(entries) < len(list) && size < bulkBytes; {
+		if len(entries) > 0 && d.conf.Now().Sub(began) >= bulkWithin {
+			break
+		}
 		e, err := d.enter(ctx, c, list[len(entries)], room)
 		var refusal *pennypost.Error
 		if err != nil && !errors.As(err, &refusal) {

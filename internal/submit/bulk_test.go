@@ -2,6 +2,7 @@ package submit
 
 import (
 	"context"
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -37,5 +38,35 @@ func TestAcceptStepRefusedAgain(t *testing.T) {
 	}
 	if n := f.messages(t); n != 2 {
 		t.Errorf("%d messages, want 2", n)
+	}
+}
+
+// slow is a source of ids during which time passes.
+type slow struct{ f *fixture }
+
+func (s slow) Read(b []byte) (int, error) {
+	s.f.ahead.Add(int64(150 * time.Millisecond))
+	return rand.Read(b)
+}
+
+// TestAcceptStepTime: a step that takes long to make is a small one.
+func TestAcceptStepTime(t *testing.T) {
+	f := setup(t)
+	conf := f.door.conf
+	conf.Rand = slow{f}
+	door, err := New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := &BulkStep{
+		AccountID: f.account.ID, ServerID: f.server.ID,
+		Begin: func(ctx context.Context, tx *store.Tx) (*pennypost.ServerState, error) {
+			return f.auth.CheckServer(ctx, tx, f.account.ID, f.server.ID)
+		},
+		End: func(context.Context, *store.Tx, []Result) error { return nil },
+	}
+	got, err := door.AcceptStep(t.Context(), step, []*Submission{linked(), linked(), linked(), linked()})
+	if err != nil || len(got) != 2 || f.messages(t) != 2 {
+		t.Errorf("made %d messages (%v), want 2", len(got), err)
 	}
 }
