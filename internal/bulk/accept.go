@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"pennypost"
 	"pennypost/internal/store"
@@ -233,6 +234,9 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 		}
 		return k.write(ctx, tx, shared, last)
 	})
+	if last && errors.Is(err, store.ErrUnknown) {
+		err = k.settle(ctx, err)
+	}
 	if err == nil {
 		err = refusal(list)
 	}
@@ -241,6 +245,28 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 	}
 	k.begun, k.first, k.held = true, k.first+k.held, 0
 	k.part.Reset()
+	return err
+}
+
+// settleWithin bounds the question whether a request was stored after all.
+const settleWithin = 5 * time.Second
+
+// settle finds out what became of a request whose last commit ended without an
+// answer: nil when it is stored. Otherwise nothing may come of it later, since its
+// client is told of a fault and may send it again.
+func (k *keeper) settle(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	found := k.r.conf.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Bulk(ctx, k.b.ServerID, k.b.ID)
+		return err
+	})
+	if found == nil {
+		return nil
+	}
+	if ended := k.r.conf.Store.Update(ctx, func(tx *store.Tx) error { return tx.DisownBulk(ctx, k.b) }); ended != nil {
+		k.r.log.WarnContext(ctx, "a bulk request of an unknown commit may still be made", "bulk_id", k.b.ID.String(), "err", ended)
+	}
 	return err
 }
 

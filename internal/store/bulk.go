@@ -210,6 +210,21 @@ func (tx *Tx) CancelBulk(ctx context.Context, server pennypost.ServerID, id penn
 	return n > 0, nil
 }
 
+// DisownBulk sees to it that nothing comes of a bulk request whose last commit
+// ended without an answer: it waits until that is decided, cancels what it opened,
+// and takes the id when there is no such request, so that none can come to be.
+// What is left of it does not show and is swept away.
+func (tx *Tx) DisownBulk(ctx context.Context, b *pennypost.BulkRequest) error {
+	_, err := tx.exec(ctx, `INSERT INTO bulk_requests (`+bulkColumns+`, next_at, stored)
+		VALUES ($1, $2, $3, '', '', $4, 0, 0, 0, 0, $4, 1)
+		ON CONFLICT (id) DO UPDATE SET state = CASE WHEN bulk_requests.state IN (1, 2) THEN 4 ELSE bulk_requests.state END`,
+		b.ID[:], int64(b.AccountID), int64(b.ServerID), timeToDB(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("disown bulk request: %w", err)
+	}
+	return nil
+}
+
 const wasteOfBulk = ` FROM bulk_requests WHERE state NOT IN (1, 2) AND stored = 1 AND (state <> 0 OR submitted_at < $1)`
 
 // BulkWaste tells whether SweepBulk has anything to delete.

@@ -316,3 +316,84 @@ func TestDueBulkByServer(t *testing.T) {
 		})
 	})
 }
+
+// Nothing comes of a request that was disowned, wherever it stood.
+func TestDisownBulk(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		disown := func(b *pennypost.BulkRequest) {
+			t.Helper()
+			update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.DisownBulk(ctx, b) })
+		}
+		state := func(b *pennypost.BulkRequest) (s pennypost.BulkState) {
+			t.Helper()
+			view(t, st, func(ctx context.Context, tx *store.Tx) error {
+				now, err := tx.Bulk(ctx, 8, b.ID)
+				if errors.Is(err, store.ErrNotFound) {
+					return nil
+				}
+				s = now.State
+				return err
+			})
+			return s
+		}
+		fresh := func() *pennypost.BulkRequest {
+			return &pennypost.BulkRequest{ID: pennypost.BulkID(newID()), AccountID: 7, ServerID: 8, Stream: "broadcast", Total: 1}
+		}
+		begin := func(b *pennypost.BulkRequest) func(ctx context.Context, tx *store.Tx) error {
+			return func(ctx context.Context, tx *store.Tx) error { return tx.BeginBulk(ctx, b, []byte("shared")) }
+		}
+
+		opened := openBulk(t, st, 2)
+		disown(opened)
+		if s := state(opened); s != pennypost.BulkCancelled {
+			t.Errorf("one that is open is %v, want Cancelled", s)
+		}
+
+		half := fresh()
+		update(t, st, begin(half))
+		disown(half)
+		if s := state(half); s != pennypost.BulkReceiving {
+			t.Errorf("one that was not stored as a whole shows as %v", s)
+		}
+
+		none := fresh()
+		disown(none)
+		if s := state(none); s != pennypost.BulkReceiving {
+			t.Errorf("one that was not stored shows as %v", s)
+		}
+		err := st.Update(t.Context(), func(tx *store.Tx) error { return begin(none)(t.Context(), tx) })
+		if !errors.Is(err, store.ErrConflict) {
+			t.Errorf("it can still be stored: %v, want ErrConflict", err)
+		}
+
+		late, inside := fresh(), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			once := sync.OnceFunc(func() { close(inside) })
+			err := st.Update(t.Context(), func(tx *store.Tx) error {
+				if err := begin(late)(t.Context(), tx); err != nil {
+					return err
+				}
+				once()
+				time.Sleep(50 * time.Millisecond) // the other one comes meanwhile
+				return tx.OpenBulk(t.Context(), late)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		<-inside
+		disown(late)
+		wg.Wait()
+		if s := state(late); s != pennypost.BulkCancelled {
+			t.Errorf("one that is committed late is %v, want Cancelled", s)
+		}
+		if b := dueBulk(t, st); b != nil {
+			t.Errorf("%+v is due", b)
+		}
+		sweepBulk(t, st, time.Now().Add(24*time.Hour))
+		if n := bulkRows(t, st); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+	})
+}
