@@ -36,7 +36,7 @@ type Requests struct {
 	known *known           // the content that was used last; Run's own
 	one   pennypost.BulkID // of which one message is made at a time; Run's own
 
-	last   pennypost.ServerID // whose turn it was; Run's own
+	last   pennypost.ServerID                 // whose turn it was; Run's own
 	faulty map[pennypost.BulkID]time.Duration // how long requests waited after their last fault; Run's own
 }
 

@@ -273,7 +273,7 @@ func TestBulkDamage(t *testing.T) {
 // Servers take turns, and the requests of each of them.
 func TestDueBulkByServer(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, st *store.Store) {
-		var names = map[pennypost.BulkID]string{}
+		names := map[pennypost.BulkID]string{}
 		for _, x := range []struct {
 			server pennypost.ServerID
 			name   string
