@@ -13,16 +13,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pennypost"
+	"pennypost/internal/bulk"
 	"pennypost/internal/store"
 )
 
 // work runs the working-off of bulk requests until the test or stop ends it.
 func (r *rig) work(t *testing.T) (stop func()) {
 	t.Helper()
+	return running(t, r.bulk)
+}
+
+func running(t *testing.T, requests *bulk.Requests) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := r.bulk.Run(ctx); err != nil {
+		if err := requests.Run(ctx); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
@@ -354,7 +360,7 @@ func TestBulkGoesOn(t *testing.T) {
 	r, c := newShop(t)
 	const n = 1500
 	id := r.call(t, c.server, post, "/email/bulk", many(n)).ok().text(t, "ID")
-	stopOne, stopTwo := r.work(t), r.work(t)
+	stopOne, stopTwo := r.work(t), running(t, r.elsewhere)
 	got := r.bulkUntil(t, c.server, id, func(o object) bool { return o["ReleasedCount"] != json.Number("0") })
 	if s := got["Status"]; s != "Processing" && s != "Completed" {
 		t.Errorf("status is %v", s)

@@ -32,7 +32,7 @@ var description = sync.OnceValues(func() (*openapi3.T, error) {
 	if err := json.Unmarshal(openAPI, &doc); err != nil {
 		return nil, err
 	}
-	schemas := at(doc, "components", "schemas")
+	schemas := inside(doc, "components", "schemas")
 	answers := map[string]bool{}
 	for _, responses := range responsesOf(doc) {
 		refsIn(responses, schemas, answers)
@@ -48,7 +48,7 @@ var description = sync.OnceValues(func() (*openapi3.T, error) {
 	return openapi3.NewLoader().LoadFromData(b)
 })
 
-func at(v map[string]any, path ...string) map[string]any {
+func inside(v map[string]any, path ...string) map[string]any {
 	for _, name := range path {
 		v, _ = v[name].(map[string]any)
 	}
@@ -56,10 +56,10 @@ func at(v map[string]any, path ...string) map[string]any {
 }
 
 func responsesOf(doc map[string]any) []any {
-	list := []any{at(doc, "components", "responses")}
-	for path := range at(doc, "paths") {
-		for method := range at(doc, "paths", path) {
-			list = append(list, at(doc, "paths", path, method, "responses"))
+	list := []any{inside(doc, "components", "responses")}
+	for path := range inside(doc, "paths") {
+		for method := range inside(doc, "paths", path) {
+			list = append(list, inside(doc, "paths", path, method, "responses"))
 		}
 	}
 	return list
@@ -312,16 +312,16 @@ func TestDescribedCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := regexp.MustCompile("(?m)^- `(\\d+)`: .")
-	for path := range at(doc, "paths") {
-		for method := range at(doc, "paths", path) {
-			responses := at(doc, "paths", path, method, "responses")
+	for path := range inside(doc, "paths") {
+		for method := range inside(doc, "paths", path) {
+			responses := inside(doc, "paths", path, method, "responses")
 			for _, status := range []string{"401", "415", "429", "500", "503"} {
 				if responses[status] == nil {
 					t.Errorf("%s %s has no answer %s", method, path, status)
 				}
 			}
 			for status := range responses {
-				r := at(responses, status)
+				r := inside(responses, status)
 				text, _ := r["description"].(string)
 				if r["$ref"] != nil || status == "200" {
 					continue
@@ -335,7 +335,7 @@ func TestDescribedCodes(t *testing.T) {
 					want[n] = true
 				}
 				have := map[int]bool{}
-				codesIn(at(r, "content", "application/json", "schema"), at(doc, "components", "schemas"), have)
+				codesIn(inside(r, "content", "application/json", "schema"), inside(doc, "components", "schemas"), have)
 				if d := cmp.Diff(have, want); d != "" || len(have) == 0 {
 					t.Errorf("%s %s, %s: codes of the schema (-) and of the text (+):\n%s", method, path, status, d)
 				}
@@ -352,7 +352,7 @@ func codesIn(v any, schemas map[string]any, found map[int]bool) {
 			codesIn(e, schemas, found)
 		}
 	case map[string]any:
-		code := at(v, "properties", "ErrorCode")
+		code := inside(v, "properties", "ErrorCode")
 		list, _ := code["enum"].([]any)
 		if one, ok := code["const"]; ok {
 			list = append(list, one)
@@ -376,7 +376,7 @@ func TestNothingIsDescribedInVain(t *testing.T) {
 	if err := json.Unmarshal(openAPI, &doc); err != nil {
 		t.Fatal(err)
 	}
-	for kind, list := range at(doc, "components") {
+	for kind, list := range inside(doc, "components") {
 		for name := range list.(map[string]any) {
 			if kind != "securitySchemes" && !strings.Contains(string(openAPI), `"#/components/`+kind+`/`+name+`"`) {
 				t.Errorf("components/%s/%s is not referred to", kind, name)

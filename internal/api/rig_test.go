@@ -45,17 +45,18 @@ const (
 
 // rig is the whole API on a real store, without delivery.
 type rig struct {
-	st       *store.Store
-	accounts *account.Accounts
-	bulk     *bulk.Requests
-	api      *API
-	url      string // of the customers' listener
-	whole    string // the same, unless a test put another handler there
-	opURL    string // of the operator's
-	dns      *zone
-	log      *lockedBuffer
-	dir      string
-	lenient  bool // requests may have what is understood, but not described
+	st        *store.Store
+	accounts  *account.Accounts
+	elsewhere *bulk.Requests // of another node with the same store
+	bulk      *bulk.Requests
+	api       *API
+	url       string // of the customers' listener
+	whole     string // the same, unless a test put another handler there
+	opURL     string // of the operator's
+	dns       *zone
+	log       *lockedBuffer
+	dir       string
+	lenient   bool // requests may have what is understood, but not described
 
 	mu      sync.Mutex
 	mails   []account.Mail
@@ -178,7 +179,11 @@ func openRig(t *testing.T, dir string) *rig {
 	if _, err := r.accounts.Bootstrap(t.Context(), account.Settings{AccountToken: firstToken, OperatorToken: operatorToken}); err != nil {
 		t.Fatal(err)
 	}
-	if r.bulk, err = bulk.New(bulk.Config{Store: r.st, Door: door, Auth: who, Keys: keys, Log: log}); err != nil {
+	conf := bulk.Config{Store: r.st, Door: door, Auth: who, Keys: keys, Log: log}
+	if r.bulk, err = bulk.New(conf); err != nil {
+		t.Fatal(err)
+	}
+	if r.elsewhere, err = bulk.New(conf); err != nil {
 		t.Fatal(err)
 	}
 	r.api, err = New(Config{

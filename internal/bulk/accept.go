@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"pennypost"
 	"pennypost/internal/store"
@@ -51,7 +53,7 @@ func (r *Requests) Accept(ctx context.Context, c pennypost.Caller, in *Input) (*
 	if err != nil {
 		return nil, err
 	}
-	total, more, err := r.checkMessages(in, maxErrors-len(list))
+	total, more, err := r.checkMessages(ctx, in, list)
 	if err != nil {
 		return nil, err
 	}
@@ -119,12 +121,25 @@ func checkSource(s *submit.Source) []submit.FieldError {
 	return list
 }
 
-// checkMessages counts the messages and gives at most some of their mistakes.
-func (r *Requests) checkMessages(in *Input, most int) (int, []submit.FieldError, error) {
+// checkMessages counts the messages and gives their mistakes, at most so many that
+// maxErrors are told with those that are known. It ends with the context: how many
+// messages there may be is not bounded otherwise.
+func (r *Requests) checkMessages(ctx context.Context, in *Input, known []submit.FieldError) (int, []submit.FieldError, error) {
 	var list []submit.FieldError
-	total := 0
-	own := Shared{Headers: in.Headers, Metadata: in.Metadata} // the rest is checked by now
+	total, most := 0, maxErrors-len(known)
+	// What is shared and wrong has been told, and is not counted with each message.
+	var own Shared
+	headers := submit.NewSharedHeaders(nil)
+	if !hasMistake(known, "Headers") {
+		headers = submit.NewSharedHeaders(in.Headers)
+	}
+	if !hasMistake(known, "Metadata") {
+		own.Metadata = in.Metadata
+	}
 	for m, err := range in.Messages {
+		if ctx.Err() != nil {
+			return 0, nil, fmt.Errorf("check bulk request: %w", ctx.Err())
+		}
 		var refused *pennypost.Error
 		switch {
 		case errors.As(err, &refused):
@@ -132,7 +147,7 @@ func (r *Requests) checkMessages(in *Input, most int) (int, []submit.FieldError,
 		case err != nil:
 			return 0, nil, err
 		default:
-			list = append(list, r.conf.Door.CheckMessage(own.submission(m))...)
+			list = append(list, r.conf.Door.CheckMessage(own.submission(m), headers)...)
 		}
 		if total++; len(list) >= most {
 			return total, list[:max(most, 0)], nil
@@ -142,6 +157,10 @@ func (r *Requests) checkMessages(in *Input, most int) (int, []submit.FieldError,
 		list = append(list, submit.FieldError{Field: "Messages", Err: pennypost.Invalid("Invalid 'Messages' value. At least one message is required.")})
 	}
 	return total, list, nil
+}
+
+func hasMistake(list []submit.FieldError, field string) bool {
+	return slices.ContainsFunc(list, func(f submit.FieldError) bool { return f.Field == field })
 }
 
 // partBytes is how much of the messages is stored with one transaction, and makes
@@ -203,6 +222,9 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 		if !k.begun || last {
 			s := &submit.Submission{From: k.in.From, Stream: string(k.in.Stream)}
 			found, err := k.r.conf.Door.CheckBulk(ctx, tx, k.caller, s)
+			if err == nil {
+				err = checkOpen(ctx, tx, k.caller.ServerID)
+			}
 			if err != nil {
 				return err
 			}
@@ -212,6 +234,9 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 		}
 		return k.write(ctx, tx, shared, last)
 	})
+	if last && errors.Is(err, store.ErrUnknown) {
+		err = k.settle(ctx, err)
+	}
 	if err == nil {
 		err = refusal(list)
 	}
@@ -220,6 +245,28 @@ func (k *keeper) flush(ctx context.Context, last bool) error {
 	}
 	k.begun, k.first, k.held = true, k.first+k.held, 0
 	k.part.Reset()
+	return err
+}
+
+// settleWithin bounds the question whether a request was stored after all.
+const settleWithin = 5 * time.Second
+
+// settle finds out what became of a request whose last commit ended without an
+// answer: nil when it is stored. Otherwise nothing may come of it later, since its
+// client is told of a fault and may send it again.
+func (k *keeper) settle(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	found := k.r.conf.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Bulk(ctx, k.b.ServerID, k.b.ID)
+		return err
+	})
+	if found == nil {
+		return nil
+	}
+	if ended := k.r.conf.Store.Update(ctx, func(tx *store.Tx) error { return tx.DisownBulk(ctx, k.b) }); ended != nil {
+		k.r.log.WarnContext(ctx, "a bulk request of an unknown commit may still be made", "bulk_id", k.b.ID.String(), "err", ended)
+	}
 	return err
 }
 

@@ -36,6 +36,7 @@ type Requests struct {
 	known *known           // the content that was used last; Run's own
 	one   pennypost.BulkID // of which one message is made at a time; Run's own
 
+	last   pennypost.ServerID                 // whose turn it was; Run's own
 	faulty map[pennypost.BulkID]time.Duration // how long requests waited after their last fault; Run's own
 }
 
@@ -56,14 +57,28 @@ func New(c Config) (*Requests, error) {
 	}, nil
 }
 
-// Codes of bulk requests (contract/common.md §6.1); the last is ours.
+// Codes of bulk requests (contract/common.md §6.1); the last two are ours.
 const (
 	codeSeveral   pennypost.Code = 11
 	codeUnknown   pennypost.Code = 12
 	codePage      pennypost.Code = 13
 	codeForbidden pennypost.Code = 14
 	codeTooLate   pennypost.Code = 791
+	codeTooMany   pennypost.Code = 792
 )
+
+// maxOpen is how many requests of a server may be open. Requests that are taken at
+// the same moment on several nodes may pass it by a few.
+const maxOpen = 20
+
+// checkOpen refuses one more request of a server that has enough of them.
+func checkOpen(ctx context.Context, tx *store.Tx, server pennypost.ServerID) error {
+	n, err := tx.OpenBulks(ctx, server)
+	if err == nil && n >= maxOpen {
+		err = pennypost.Refuse(codeTooMany, "A server may have at most %d bulk requests under way. Try again when one of them is completed, or cancel one.", maxOpen)
+	}
+	return err
+}
 
 // Allowed refuses an account that may send no bulk requests. They are allowed
 // unless the operator says otherwise.

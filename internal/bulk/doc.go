@@ -13,7 +13,8 @@
 // # Making
 //
 // Run makes the messages in the order of the request, some at a time, by turns
-// among the requests that are open, and each through the door like any other.
+// among the servers that have open requests and among those of each, and each
+// through the door like any other. A server has a bounded number of them.
 // One transaction holds the messages of a step and how far the request is with
 // them: after a crash it goes on where the last commit left it, and no message is
 // made twice or left out. A step is taken before it is made (store.TakeBulk), so
@@ -25,5 +26,6 @@
 //
 // A message that the door refuses, all of whose recipients are suppressed, or that
 // cannot be rendered, counts as failed and the request goes on. While server or
-// account are suspended it waits; when the server is deleted it ends.
+// account are suspended it waits; when the server is deleted it ends. After a fault
+// of ours it waits too, longer with each in a row, and keeps no other waiting.
 package bulk

@@ -69,7 +69,7 @@ func (r *Requests) turn(ctx context.Context) (did bool, err error) {
 	var b *pennypost.BulkRequest
 	waste := false
 	err = r.conf.Store.View(ctx, func(tx *store.Tx) (err error) {
-		if b, err = tx.DueBulk(ctx); errors.Is(err, store.ErrNotFound) {
+		if b, err = tx.DueBulk(ctx, r.last); errors.Is(err, store.ErrNotFound) {
 			waste, err = tx.BulkWaste(ctx, tx.Now().Add(-unfinished))
 		}
 		return err
@@ -78,6 +78,7 @@ func (r *Requests) turn(ctx context.Context) (did bool, err error) {
 	case err != nil:
 		return false, err
 	case b != nil:
+		r.last = b.ServerID
 		return true, r.step(ctx, b)
 	}
 	r.known = nil

@@ -98,15 +98,28 @@ func (tx *Tx) Bulks(ctx context.Context, server pennypost.ServerID, after *BulkP
 	return list, nil
 }
 
-// DueBulk gives the open bulk request that has waited longest for a step, or
-// ErrNotFound when none is due.
-func (tx *Tx) DueBulk(ctx context.Context) (*pennypost.BulkRequest, error) {
-	b, err := scanBulk(tx.row(ctx, `SELECT `+bulkColumns+` FROM bulk_requests
-		WHERE state IN (1, 2) AND next_at <= $1 ORDER BY next_at LIMIT 1`, timeToDB(tx.Now())))
+// DueBulk gives the open bulk request that is worked on next, or ErrNotFound when
+// none is due. Servers take turns in the order of their ids, whichever of them
+// have how many: it is one of the first server after that one, and of its
+// requests that which has waited longest.
+func (tx *Tx) DueBulk(ctx context.Context, after pennypost.ServerID) (*pennypost.BulkRequest, error) {
+	b, err := scanBulk(tx.row(ctx, `SELECT `+bulkColumns+` FROM bulk_requests WHERE state IN (1, 2) AND next_at <= $1
+		ORDER BY CASE WHEN server_id > $2 THEN 0 ELSE 1 END, server_id, next_at, id LIMIT 1`, timeToDB(tx.Now()), int64(after)))
 	if err != nil {
 		return nil, fmt.Errorf("due bulk request: %w", err)
 	}
 	return b, nil
+}
+
+// OpenBulks counts the open bulk requests of a server. It looks at all that are
+// open, which are fewer than those that a server ever had.
+func (tx *Tx) OpenBulks(ctx context.Context, server pennypost.ServerID) (int, error) {
+	var n int
+	err := tx.row(ctx, `SELECT COUNT(*) FROM bulk_requests WHERE state IN (1, 2) AND +server_id = $1`, int64(server)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count open bulk requests: %w", err)
+	}
+	return n, nil
 }
 
 // BulkShared gives what the messages of a bulk request share; ErrNotFound,
@@ -195,6 +208,21 @@ func (tx *Tx) CancelBulk(ctx context.Context, server pennypost.ServerID, id penn
 		return false, fmt.Errorf("cancel bulk request: %w", err)
 	}
 	return n > 0, nil
+}
+
+// DisownBulk sees to it that nothing comes of a bulk request whose last commit
+// ended without an answer: it waits until that is decided, cancels what it opened,
+// and takes the id when there is no such request, so that none can come to be.
+// What is left of it does not show and is swept away.
+func (tx *Tx) DisownBulk(ctx context.Context, b *pennypost.BulkRequest) error {
+	_, err := tx.exec(ctx, `INSERT INTO bulk_requests (`+bulkColumns+`, next_at, stored)
+		VALUES ($1, $2, $3, '', '', $4, 0, 0, 0, 0, $4, 1)
+		ON CONFLICT (id) DO UPDATE SET state = CASE WHEN bulk_requests.state IN (1, 2) THEN 4 ELSE bulk_requests.state END`,
+		b.ID[:], int64(b.AccountID), int64(b.ServerID), timeToDB(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("disown bulk request: %w", err)
+	}
+	return nil
 }
 
 const wasteOfBulk = ` FROM bulk_requests WHERE state NOT IN (1, 2) AND stored = 1 AND (state <> 0 OR submitted_at < $1)`

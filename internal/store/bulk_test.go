@@ -47,7 +47,7 @@ func dueBulk(t *testing.T, st *store.Store) *pennypost.BulkRequest {
 	t.Helper()
 	var b *pennypost.BulkRequest
 	view(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
-		if b, err = tx.DueBulk(ctx); errors.Is(err, store.ErrNotFound) {
+		if b, err = tx.DueBulk(ctx, 0); errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		return err
@@ -267,5 +267,133 @@ func TestBulkDamage(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// Servers take turns, and the requests of each of them.
+func TestDueBulkByServer(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		names := map[pennypost.BulkID]string{}
+		for _, x := range []struct {
+			server pennypost.ServerID
+			name   string
+		}{{8, "8a"}, {8, "8b"}, {8, "8c"}, {9, "9a"}, {7, "7a"}} {
+			b := &pennypost.BulkRequest{ID: pennypost.BulkID(newID()), AccountID: 7, ServerID: x.server, Stream: "broadcast", Total: 100}
+			names[b.ID] = x.name
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				if err := tx.BeginBulk(ctx, b, []byte("shared")); err != nil {
+					return err
+				}
+				return tx.OpenBulk(ctx, b)
+			})
+		}
+		var got []string
+		after := pennypost.ServerID(0)
+		for range 7 {
+			update(t, st, func(ctx context.Context, tx *store.Tx) error {
+				b, err := tx.DueBulk(ctx, after)
+				if err != nil {
+					return err
+				}
+				got, after = append(got, names[b.ID]), b.ServerID
+				if err := tx.TakeBulk(ctx, b); err != nil {
+					return err
+				}
+				b.Released++
+				return tx.SetBulk(ctx, b, -1)
+			})
+		}
+		if diff := cmp.Diff([]string{"7a", "8a", "9a", "7a", "8b", "9a", "7a"}, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		view(t, st, func(ctx context.Context, tx *store.Tx) error {
+			for server, want := range map[pennypost.ServerID]int{7: 1, 8: 3, 9: 1, 10: 0} {
+				if n, err := tx.OpenBulks(ctx, server); n != want || err != nil {
+					t.Errorf("server %d has %d (%v) open, want %d", server, n, err, want)
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// Nothing comes of a request that was disowned, wherever it stood.
+func TestDisownBulk(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, st *store.Store) {
+		disown := func(b *pennypost.BulkRequest) {
+			t.Helper()
+			update(t, st, func(ctx context.Context, tx *store.Tx) error { return tx.DisownBulk(ctx, b) })
+		}
+		state := func(b *pennypost.BulkRequest) (s pennypost.BulkState) {
+			t.Helper()
+			view(t, st, func(ctx context.Context, tx *store.Tx) error {
+				now, err := tx.Bulk(ctx, 8, b.ID)
+				if errors.Is(err, store.ErrNotFound) {
+					return nil
+				}
+				s = now.State
+				return err
+			})
+			return s
+		}
+		fresh := func() *pennypost.BulkRequest {
+			return &pennypost.BulkRequest{ID: pennypost.BulkID(newID()), AccountID: 7, ServerID: 8, Stream: "broadcast", Total: 1}
+		}
+		begin := func(b *pennypost.BulkRequest) func(ctx context.Context, tx *store.Tx) error {
+			return func(ctx context.Context, tx *store.Tx) error { return tx.BeginBulk(ctx, b, []byte("shared")) }
+		}
+
+		opened := openBulk(t, st, 2)
+		disown(opened)
+		if s := state(opened); s != pennypost.BulkCancelled {
+			t.Errorf("one that is open is %v, want Cancelled", s)
+		}
+
+		half := fresh()
+		update(t, st, begin(half))
+		disown(half)
+		if s := state(half); s != pennypost.BulkReceiving {
+			t.Errorf("one that was not stored as a whole shows as %v", s)
+		}
+
+		none := fresh()
+		disown(none)
+		if s := state(none); s != pennypost.BulkReceiving {
+			t.Errorf("one that was not stored shows as %v", s)
+		}
+		err := st.Update(t.Context(), func(tx *store.Tx) error { return begin(none)(t.Context(), tx) })
+		if !errors.Is(err, store.ErrConflict) {
+			t.Errorf("it can still be stored: %v, want ErrConflict", err)
+		}
+
+		late, inside := fresh(), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			once := sync.OnceFunc(func() { close(inside) })
+			err := st.Update(t.Context(), func(tx *store.Tx) error {
+				if err := begin(late)(t.Context(), tx); err != nil {
+					return err
+				}
+				once()
+				time.Sleep(50 * time.Millisecond) // the other one comes meanwhile
+				return tx.OpenBulk(t.Context(), late)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		<-inside
+		disown(late)
+		wg.Wait()
+		if s := state(late); s != pennypost.BulkCancelled {
+			t.Errorf("one that is committed late is %v, want Cancelled", s)
+		}
+		if b := dueBulk(t, st); b != nil {
+			t.Errorf("%+v is due", b)
+		}
+		sweepBulk(t, st, time.Now().Add(24*time.Hour))
+		if n := bulkRows(t, st); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
 	})
 }

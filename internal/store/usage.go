@@ -46,6 +46,24 @@ func (tx *Tx) AddUsage(ctx context.Context, account pennypost.AccountID, server 
 	if err != nil {
 		return err
 	}
+	return within(all, own, limits, now)
+}
+
+// CheckUsage tells whether one recipient more would be within the limits of the
+// month: nil, or an *OverLimitError. It counts nothing.
+func (tx *Tx) CheckUsage(ctx context.Context, account pennypost.AccountID, server pennypost.ServerID, limits pennypost.Limits) error {
+	if limits == (pennypost.Limits{}) {
+		return nil
+	}
+	now := tx.Now().UTC()
+	all, own, err := tx.Usage(ctx, account, server, now)
+	if err != nil {
+		return err
+	}
+	return within(all+1, own+1, limits, now)
+}
+
+func within(all, own int64, limits pennypost.Limits, now time.Time) error {
 	until := time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 	if limits.Account > 0 && all > limits.Account {
 		return &OverLimitError{Limit: limits.Account, Until: until}

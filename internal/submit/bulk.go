@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"pennypost"
 	"pennypost/internal/eml"
@@ -36,16 +37,21 @@ func (d *Door) CheckShared(s *Submission) []FieldError {
 	})
 }
 
-// CheckMessage checks what one message of a bulk request has of its own, once
-// that is put together with what it shares.
-func (d *Door) CheckMessage(s *Submission) []FieldError {
+// CheckMessage checks what one message of a bulk request has of its own: its
+// recipients, its headers, and its metadata with that which it shares.
+func (d *Door) CheckMessage(s *Submission, shared *SharedHeaders) []FieldError {
 	dr := &draft{source: pennypost.SourceHTTP, at: d.conf.Now()}
 	list := checks(s, []fieldCheck{
 		{"To", listCheck(&dr.to, func(s *Submission) string { return s.To }, "To")},
 		{"Cc", listCheck(&dr.cc, func(s *Submission) string { return s.Cc }, "Cc")},
 		{"Bcc", listCheck(&dr.bcc, func(s *Submission) string { return s.Bcc }, "Bcc")},
 		{"Metadata", func(s *Submission) error { return dr.setMetadata(s.Metadata) }},
-		{"Headers", dr.setHeaders},
+		{"Headers", func(s *Submission) error {
+			if err := dr.setHeaders(s); err != nil {
+				return err
+			}
+			return shared.fit(s.Headers)
+		}},
 	})
 	if len(list) > 0 {
 		return list
@@ -112,6 +118,14 @@ func (d *Door) CheckBulk(ctx context.Context, tx *store.Tx, c pennypost.Caller, 
 	if err := in.begin(ctx); err != nil {
 		return nil, err
 	}
+	err := tx.CheckUsage(ctx, in.state.AccountID, in.state.ServerID, in.state.Limits)
+	var over *store.OverLimitError
+	switch {
+	case errors.As(err, &over): // none of it could be sent
+		return nil, pennypost.Refuse(pennypost.CodeOverLimit, "%s", over.Error())
+	case err != nil:
+		return nil, err
+	}
 	var found []FieldError
 	note := func(field string, err error) error {
 		var refusal *pennypost.Error
@@ -158,6 +172,10 @@ type BulkStep struct {
 // other mail waits for the transaction.
 const bulkBytes = 512 << 10
 
+// bulkWithin is after how much rendering a step begins no other message: the
+// requests of others wait for it.
+const bulkWithin = 200 * time.Millisecond
+
 // AcceptStep accepts messages of a bulk request: each succeeds or fails alone,
 // but all that is written is written with End, in one transaction. Their jobs wait
 // in the store, behind all other mail of their domains, and take no room in memory
@@ -179,7 +197,11 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 		}
 	}()
 	results := make([]Result, 0, len(list))
+	began := d.conf.Now()
 	for size := 0; len(entries) < len(list) && size < bulkBytes; {
+		if len(entries) > 0 && d.conf.Now().Sub(began) >= bulkWithin {
+			break
+		}
 		e, err := d.enter(ctx, c, list[len(entries)], room)
 		var refusal *pennypost.Error
 		if err != nil && !errors.As(err, &refusal) {
@@ -192,11 +214,17 @@ func (d *Door) AcceptStep(ctx context.Context, step *BulkStep, list []*Submissio
 	}
 	err = d.storeStep(ctx, c, step, entries, results)
 	for try := 1; errors.Is(err, errStale) && try < maxStale; try++ {
-		for _, e := range entries {
+		for i, e := range entries {
 			if e == nil || !errors.Is(e.err, errStale) {
 				continue
 			}
-			if err := d.redo(ctx, c, e, room); err != nil {
+			err := d.redo(ctx, c, e, room)
+			var refusal *pennypost.Error
+			switch {
+			case errors.As(err, &refusal): // of this message, and not of the step
+				e.release()
+				entries[i], results[i] = nil, Result{Err: err}
+			case err != nil:
 				return nil, err
 			}
 		}

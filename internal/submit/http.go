@@ -157,15 +157,8 @@ func (dr *draft) setTexts(s *Submission) error {
 // setHeaders checks all entries and keeps those that a client may set
 // (contract/sending.md §4).
 func (dr *draft) setHeaders(s *Submission) error {
-	size := 0
-	for _, f := range s.Headers {
-		size += len(f.Name) + len(f.Value)
-	}
-	switch {
-	case len(s.Headers) > maxHeaderFields:
-		return pennypost.Invalid("Invalid 'Headers' value. A message is limited to 1000 headers.")
-	case size > maxHeaderBytes:
-		return pennypost.Invalid("Invalid 'Headers' value. Headers are limited to 262144 bytes in all.")
+	if err := headersFit(len(s.Headers), headersSize(s.Headers)); err != nil {
+		return err
 	}
 	for _, f := range s.Headers {
 		var bad *eml.FieldError
@@ -185,6 +178,25 @@ func (dr *draft) setHeaders(s *Submission) error {
 			}
 		case headerFrom, headerTo, headerCc, headerReplyTo, headerSubject, headerOurs:
 		}
+	}
+	return nil
+}
+
+func headersSize(list []eml.Field) int {
+	size := 0
+	for _, f := range list {
+		size += len(f.Name) + len(f.Value)
+	}
+	return size
+}
+
+// headersFit refuses more headers than a message may have.
+func headersFit(n, size int) error {
+	switch {
+	case n > maxHeaderFields:
+		return pennypost.Invalid("Invalid 'Headers' value. A message is limited to 1000 headers.")
+	case size > maxHeaderBytes:
+		return pennypost.Invalid("Invalid 'Headers' value. Headers are limited to 262144 bytes in all.")
 	}
 	return nil
 }
