@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"pennypost"
 )
 
 //go:embed migrations/*.sql
@@ -21,6 +24,7 @@ type dialect struct {
 	goose   goose.Dialect
 	bytes   string // type of binary strings
 	norowid string // a table that is its primary key's tree
+	arg     string // the place of a statement's first argument
 }
 
 func (d dialect) render(text string) string {
@@ -28,11 +32,11 @@ func (d dialect) render(text string) string {
 }
 
 func liteDialect() dialect {
-	return dialect{goose: goose.DialectSQLite3, bytes: "BLOB", norowid: "WITHOUT ROWID"}
+	return dialect{goose: goose.DialectSQLite3, bytes: "BLOB", norowid: "WITHOUT ROWID", arg: "?"}
 }
 
 func postgresDialect() dialect {
-	return dialect{goose: goose.DialectPostgres, bytes: "BYTEA"}
+	return dialect{goose: goose.DialectPostgres, bytes: "BYTEA", arg: "$1"}
 }
 
 // migrate brings the schema up to date: numbered steps, forward only, each in
@@ -81,9 +85,56 @@ func (d dialect) steps() ([]*goose.Migration, error) {
 		}
 		script := d.render(string(text))
 		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, script)
-			return err
+			if _, err := tx.ExecContext(ctx, script); err != nil || version != foldsRecipients {
+				return err
+			}
+			return d.foldRecipients(ctx, tx)
 		}}, nil))
 	}
 	return steps, nil
+}
+
+// foldsRecipients is the step that has foldRecipients beside its file.
+const foldsRecipients = 11
+
+// foldRecipients writes recipient_key of bounces as pennypost.Address.Key gives
+// it, where SQL's lower() may have given something else.
+func (d dialect) foldRecipients(ctx context.Context, tx *sql.Tx) error {
+	for last := int64(0); ; {
+		page, err := wideRecipients(ctx, tx, last)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, b := range page {
+			last = b.id
+			query := fmt.Sprintf(`UPDATE bounces SET recipient_key = %s WHERE id = %d`, d.arg, b.id)
+			if _, err := tx.ExecContext(ctx, query, b.recipient.Key()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+type wideRecipient struct {
+	id        int64
+	recipient pennypost.Address
+}
+
+// wideRecipients gives a page of the bounces after an id whose recipient is not
+// all ASCII.
+func wideRecipients(ctx context.Context, tx *sql.Tx, after int64) (page []wideRecipient, err error) {
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`SELECT id, recipient FROM bounces
+		WHERE id > %d AND octet_length(recipient) <> length(recipient) ORDER BY id LIMIT 1000`, after))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var b wideRecipient
+		if err := rows.Scan(&b.id, &b.recipient); err != nil {
+			return nil, err
+		}
+		page = append(page, b)
+	}
+	return page, rows.Err()
 }
