@@ -223,6 +223,7 @@ func (a *Accounts) EditTemplate(ctx context.Context, server pennypost.ServerID, 
 		if t, err = usedTemplate(ctx, tx, server, name); err != nil {
 			return err
 		}
+		before := *t
 		if err := checked.apply(t); err != nil {
 			return err
 		}
@@ -231,6 +232,9 @@ func (a *Accounts) EditTemplate(ctx context.Context, server pennypost.ServerID, 
 		}
 		if err := checkAliasFree(ctx, tx, t); err != nil {
 			return err
+		}
+		if *t == before {
+			return nil // no version for an edit that changes nothing
 		}
 		return tx.SetTemplate(ctx, t)
 	})
