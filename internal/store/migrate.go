@@ -107,7 +107,7 @@ func (d dialect) foldRecipients(ctx context.Context, tx *sql.Tx) error {
 		}
 		for _, b := range page {
 			last = b.id
-			query := fmt.Sprintf(`UPDATE bounces SET recipient_key = %s WHERE id = %d`, d.arg, b.id)
+			query := fmt.Sprintf(`UPDATE bounces SET recipient_key = %s WHERE id = %d`, d.arg, b.id) //nolint:gosec // a constant of the dialect and a number
 			if _, err := tx.ExecContext(ctx, query, b.recipient.Key()); err != nil {
 				return err
 			}
