@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -464,3 +465,56 @@ type badReplyError int
 
 func (b badReplyError) Error() string                    { return "no refusal" }
 func (b badReplyError) SMTPReply() (int, string, string) { return int(b), "2.0.0", "fine" }
+
+// late is a listener whose connections lie with the system until it is told to
+// end.
+type late struct {
+	*net.TCPListener
+	ends chan struct{}
+	once sync.Once
+}
+
+func (l *late) Accept() (net.Conn, error) {
+	<-l.ends
+	return l.TCPListener.Accept()
+}
+
+func (l *late) SetDeadline(at time.Time) error {
+	defer l.once.Do(func() { close(l.ends) })
+	return l.TCPListener.SetDeadline(at.Add(time.Second)) // this machine may be busy
+}
+
+func (l *late) Close() error {
+	defer l.once.Do(func() { close(l.ends) })
+	return l.TCPListener.Close()
+}
+
+// Who has connected when the server stops is told so, even if the system alone
+// knew of him.
+func TestStopAnswersWhoWaits(t *testing.T) {
+	w := start(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	end := make(chan error, 1)
+	tcp := &late{TCPListener: l.(*net.TCPListener), ends: make(chan struct{})}
+	go func() { end <- w.srv.Serve(ctx, Listener{Listener: tcp}) }()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	cancel()
+	if err := nc.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(nc)
+	if err != nil || !strings.HasPrefix(string(text), "421 4.3.2") {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if err := <-end; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}

@@ -93,12 +93,15 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 		})
 	}
 	<-ctx.Done()
+	for _, l := range listeners {
+		s.drain(l)
+	}
+	accepting.Wait()
 	for i, l := range listeners {
 		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs[i] = errors.Join(errs[i], fmt.Errorf("close SMTP listener: %w", err))
 		}
 	}
-	accepting.Wait()
 	s.stop()
 	// What waits for the store, and what waits for a peer that takes no reply.
 	store := time.AfterFunc(s.lim.Grace, kill)
@@ -107,6 +110,18 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	defer peers.Stop()
 	s.done.Wait()
 	return errors.Join(errs...)
+}
+
+// lastCalls is how long a listener goes on to answer with 421 who has come
+// already: what the system took and we did not would be reset.
+const lastCalls = 50 * time.Millisecond
+
+// drain lets accept end once it has answered who waits.
+func (s *Server) drain(l Listener) {
+	d, ok := l.Listener.(interface{ SetDeadline(t time.Time) error })
+	if !ok || d.SetDeadline(time.Now().Add(lastCalls)) != nil { //nolint:forbidigo // of the system's clock
+		_ = l.Close()
+	}
 }
 
 // accept runs one listener. Running out of file descriptors is no reason to
@@ -119,6 +134,7 @@ func (s *Server) accept(ctx, work context.Context, l Listener) error {
 		if ctx.Err() != nil {
 			if err == nil {
 				s.hangUp(nc, replyStopping, l.ImplicitTLS)
+				continue
 			}
 			return nil
 		}

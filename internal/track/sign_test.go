@@ -218,9 +218,7 @@ func FuzzLinkURL(f *testing.F) {
 	f.Add("%2F\x00ä.", 300)
 	s, id := testSigner(), pennypost.MessageID{1, 2, 3}
 	f.Fuzz(func(t *testing.T, target string, no int) {
-		if no < 1 || no > 1<<31-1 {
-			t.Skip()
-		}
+		no = no&(1<<31-1) | 1 // of the numbers that there are
 		u, err := url.Parse(s.LinkURL(base, id, InText, no, target))
 		if err != nil {
 			t.Fatal(err)
