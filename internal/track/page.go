@@ -6,10 +6,10 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"pennypost"
+	"pennypost/internal/web"
 )
 
 //go:embed page.html
@@ -51,19 +51,5 @@ func (p *page) write(w http.ResponseWriter, r *http.Request, status int, v view)
 	if err := p.template.Execute(&b, v); err != nil {
 		panic(err) // the template is ours and takes any view
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", p.policy)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer") // the address has the token
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("X-Robots-Tag", "noindex")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	w.WriteHeader(status)
-	if r.Method == http.MethodHead {
-		return
-	}
-	if _, err := w.Write([]byte(b.String())); err != nil {
-		return // the client went away
-	}
+	web.Page(w, r, status, p.policy, b.String())
 }
