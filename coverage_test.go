@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// docs/contract-coverage.md names tests for each fact of the contract: they
-// exist.
+// docs/contract-coverage.md names tests for each fact of the contract, which
+// exist, or says that it is not built yet.
 func TestContractCoverage(t *testing.T) {
 	tests := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
@@ -47,7 +47,7 @@ func TestContractCoverage(t *testing.T) {
 		rows++
 		cells := strings.Split(strings.ReplaceAll(line, `\|`, ""), " | ")
 		list := named.FindAllString(cells[len(cells)-1], -1)
-		if len(list) == 0 {
+		if len(list) == 0 && strings.TrimSuffix(cells[len(cells)-1], " |") != "not built yet" {
 			t.Errorf("no test is named: %s", line)
 		}
 		for _, name := range list {

@@ -115,6 +115,7 @@ func TestTemplateRefusals(t *testing.T) {
 		{"taken alias", `"Alias": "Taken"`, 1122, ""},
 		{"taken alias in another case", `"Alias": "tAKEN"`, 1122, ""},
 		{"alias that is a path", `"Alias": "validate"`, 1122, ""},
+		{"alias that is the other path", `"Alias": "push"`, 1122, ""},
 		{"unknown type", `"TemplateType": "Fancy"`, 1122, ""},
 		{"HTML not parsable", `"HtmlBody": "{{#each}}"`, 1122, "The 'HtmlBody' could not be parsed."},
 		{"text not parsable", `"TextBody": "{{first name}}"`, 1122, "The 'TextBody' could not be parsed."},
