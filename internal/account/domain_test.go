@@ -417,6 +417,9 @@ func TestTrackingDomain(t *testing.T) {
 	if d.Tracking != "click.acme.example" {
 		t.Errorf("tracking: %+v", d)
 	}
+	if d := must[*pennypost.Domain](t)(w.VerifyTracking(ctx, w.one, d.ID)); d.TrackingVerified {
+		t.Error("verified without a CNAME")
+	}
 	w.dns.cname["click.acme.example"] = "track.example.net"
 	if d := must[*pennypost.Domain](t)(w.VerifyTracking(ctx, w.one, d.ID)); !d.TrackingVerified {
 		t.Error("not verified")

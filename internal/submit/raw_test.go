@@ -517,6 +517,15 @@ func TestRawLines(t *testing.T) {
 	}
 }
 
+// TestRawHasNoTemplates: what looks like a template is text (contract/smtp.md §4).
+func TestRawHasNoTemplates(t *testing.T) {
+	f := setup(t)
+	got := f.acceptRaw(t, raw("X-PM-Template: welcome\n"+plain+"\nHello {{name}}, {{#each items}}{{.}}{{/each}}\n"))
+	if !strings.HasSuffix(got.content, "\r\n\r\nHello {{name}}, {{#each items}}{{.}}{{/each}}\r\n") {
+		t.Errorf("content is\n%s", got.content)
+	}
+}
+
 // TestRawPreserved: signed and encrypted parts stay byte for byte.
 func TestRawPreserved(t *testing.T) {
 	f := setup(t)
