@@ -303,12 +303,13 @@ func appendQPLine(dst, line, whole []byte) []byte {
 	}
 	col := 0
 	for i := 0; i < len(line); {
-		n := 0
-		if i > 0 || !bytes.HasPrefix(line, []byte("From ")) {
-			n = plainRun(line[i:end])
-		}
 		// The last column is for the soft line break, unless the line ends here.
 		room := maxQPLine - 1 - col
+		n := 0
+		if i > 0 || !bytes.HasPrefix(line, []byte("From ")) {
+			// No further than it matters: a line may be megabytes long.
+			n = plainRun(line[i:min(end, i+room+2)])
+		}
 		switch {
 		case n == 0:
 			if room < 2 || room == 2 && i < len(line)-1 {
