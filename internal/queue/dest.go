@@ -15,7 +15,8 @@ type dest struct {
 	held     int     // tasks, places and jobs being claimed
 	bytes    int64
 	more     bool // the store has due jobs of it, as far as we know
-	wanting  bool // in Queue.want
+	wanting  bool // in Queue.want or Queue.waiting
+	firsts   bool // the last claim brought first tries only
 	parked   bool // in group.parked
 }
 

@@ -107,6 +107,9 @@ func (f *feeder) wait() time.Duration {
 	if !f.next.IsZero() {
 		next = minTime(next, f.next)
 	}
+	if len(q.waiting) > 0 {
+		next = minTime(next, now.Add(crowdLook))
+	}
 	if len(q.hungry) > 0 || 4*q.tasks > 3*q.c.Memory {
 		next = minTime(next, now.Add(time.Second))
 	}
@@ -145,7 +148,7 @@ func (q *Queue) ring(now time.Time) {
 func (q *Queue) quiet() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.want) == 0
+	return len(q.want)+len(q.waiting) == 0
 }
 
 // sweep frees the jobs of dead sessions, and forgets what is idle. Each job
@@ -248,12 +251,24 @@ func (q *Queue) wanted(d *dest) {
 	q.nudge()
 }
 
-// A claim is an order for jobs of a dest.
+// A claim asks for jobs of a dest.
 type claim struct {
-	d    *dest
-	n    int
-	jobs []pennypost.Job
-	more bool
+	d       *dest
+	n       int
+	allowed int // of n, taken from the allowance for repetitions
+	jobs    []pennypost.Job
+	more    bool
+}
+
+// again counts the repetitions that it brought.
+func (c *claim) again() int {
+	n := 0
+	for i := range c.jobs {
+		if c.jobs[i].Attempt > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // claim serves those that want, until nobody does.
@@ -280,32 +295,73 @@ func (f *feeder) claim(ctx context.Context) error {
 	}
 }
 
-// orders takes some of those that want, and counts what they may get.
+// orders takes some of those that want, and counts what they may get. Those
+// that may bring repetitions wait while their allowance is used up (crowd).
 func (q *Queue) orders() []claim {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var list []claim
-	sum := 0
-	for len(q.want) > 0 && len(list) < claimDests && sum < claimJobs {
-		d := q.want[0]
-		n := q.room(d)
-		if n <= 0 && q.tasks >= q.c.Memory {
-			break // release nudges
+	o := orderList{q: q, room: q.crowd.room(q.c.Now())}
+	for o.room > 0 && len(q.waiting) > 0 && o.open() {
+		if !o.take(&q.waiting) {
+			return o.list
 		}
-		q.want[0] = nil
-		q.want = q.want[1:]
-		d.wanting = false
-		if n <= 0 { // its own share is used up: what is released there unparks it
-			q.unprobe(d)
-			q.parkFull(d, q.groupOf(d))
+	}
+	for len(q.want) > 0 && o.open() {
+		if d := q.want[0]; o.room <= 0 && !d.firsts {
+			q.want = behead(q.want)
+			q.waiting = append(q.waiting, d)
 			continue
 		}
-		q.tasks += n
-		d.held += n
-		sum += n
-		list = append(list, claim{d: d, n: n})
+		if !o.take(&q.want) {
+			break
+		}
 	}
-	return list
+	return o.list
+}
+
+// An orderList is a list of claims that is being made.
+type orderList struct {
+	q    *Queue
+	list []claim
+	sum  int // jobs
+	room int // for repetitions
+}
+
+// open tells whether there is room for more in the transaction.
+func (o *orderList) open() bool { return len(o.list) < claimDests && o.sum < claimJobs }
+
+// take makes a claim for the first dest of a list, if there is room for it.
+// False: there is no room for anybody.
+func (o *orderList) take(from *[]*dest) bool {
+	q, d := o.q, (*from)[0]
+	n := q.room(d)
+	if n <= 0 && q.tasks >= q.c.Memory {
+		return false // release nudges
+	}
+	*from = behead(*from)
+	d.wanting = false
+	if n <= 0 { // its own share is used up: what is released there unparks it
+		q.unprobe(d)
+		q.parkFull(d, q.groupOf(d))
+		return true
+	}
+	c := claim{d: d, n: n}
+	if !d.firsts {
+		c.n = min(n, o.room)
+		c.allowed = c.n
+		o.room -= c.n
+		q.crowd.take(c.n)
+	}
+	q.tasks += c.n
+	d.held += c.n
+	o.sum += c.n
+	o.list = append(o.list, c)
+	return true
+}
+
+func behead(list []*dest) []*dest {
+	list[0] = nil
+	return list[1:]
 }
 
 // room is how many jobs of a dest may be claimed now. A quarter of a dest's
@@ -338,6 +394,9 @@ func (q *Queue) claimed(claims []claim, err error) {
 		if err != nil {
 			q.unclaimed(&c, err)
 		}
+		again := c.again()
+		q.crowd.take(again - c.allowed)
+		c.d.firsts = again == 0 && len(c.jobs) > 0
 		q.tasks -= c.n - len(c.jobs)
 		c.d.held -= c.n - len(c.jobs)
 		c.d.more = c.more

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -44,6 +45,10 @@ type Config struct {
 	// in a second; 0: 100. When there are more, they rest longer, by a quarter of
 	// an hour at most.
 	Probes int
+	// Quiet tells whether the processors have room for more than what they do.
+	// When they have none, repetitions are claimed at a pace. It is asked often;
+	// nil: they always have.
+	Quiet func() bool
 
 	Now     func() time.Time
 	Rand    func() float64 // in [0, 1)
@@ -72,6 +77,9 @@ func (c *Config) fill() {
 	}
 	if c.Rest == nil {
 		c.Rest = c.defaultRest
+	}
+	if c.Quiet == nil {
+		c.Quiet = func() bool { return true }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -139,6 +147,8 @@ type Queue struct {
 	settled chan struct{}  // closed when stopping and placed is 0
 
 	want       []*dest // a claim is due, first come, first served
+	waiting    []*dest // the same, for the allowance of repetitions
+	crowd      crowd
 	due        dueHeap
 	pace       pace
 	back       []handBack // to be freed in the store
@@ -176,6 +186,7 @@ func New(c Config) *Queue {
 		due:        newDueHeap(maxDue),
 		groupsKept: maxGroups,
 		pace:       newPace(c.Probes),
+		crowd:      newCrowd(c.Quiet, runtime.GOMAXPROCS(0)),
 		delays:     make(map[string]time.Time),
 		workers:    make(map[*Worker]struct{}),
 		idle:       list.New(),

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -621,6 +624,80 @@ func TestLogIsBounded(t *testing.T) {
 	if most > 2*renewAt {
 		t.Errorf("the log grew to %d pages, want at most about %d", most, renewAt)
 	}
+}
+
+// Nobody commits while the writer copies the last of the log: it is left little
+// of it, although transactions go on.
+func TestLittleIsLeftToTheWriter(t *testing.T) {
+	st := storetest.Open(t, storetest.SQLite)
+	const renewAt = 8 << 10
+	st.RenewAt(renewAt)
+	var mu sync.Mutex
+	var left []int
+	enough := make(chan struct{})
+	st.OnRenewal(func(pages int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if left = append(left, pages); len(left) == 5 {
+			close(enough)
+		}
+	})
+	stop := time.After(time.Minute)
+	content := make([]byte, 32<<10)
+	for going := true; going; {
+		err := st.Update(t.Context(), func(tx *store.Tx) error {
+			return tx.InsertInbound(t.Context(), &store.InboundMail{ID: newID(), Content: content})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-enough:
+			going = false
+		case <-stop:
+			t.Fatal("the log did not begin anew five times in a minute")
+		default:
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	slices.Sort(left)
+	t.Logf("pages: %v", left)
+	if most := renewAt / 10; left[len(left)/2] > most {
+		t.Errorf("the writer copied %v pages, want at most %d of %d as a rule", left, most, renewAt)
+	}
+}
+
+// A sync of the database file that fails beside the work is as final as one of
+// SQLite's own.
+func TestFileSyncFails(t *testing.T) {
+	c := storetest.Config(t, storetest.SQLite)
+	st, err := store.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	st.RenewAt(4 << 10)
+	fault := errors.New("the disk is gone")
+	st.FileSync(func(f *os.File) error {
+		if filepath.Base(f.Name()) != "pennypost.db" {
+			t.Errorf("synced %s", f.Name())
+		}
+		return fault
+	})
+	content := make([]byte, 256<<10)
+	for range 500 { // of 64 pages each
+		err = st.Update(t.Context(), func(tx *store.Tx) error {
+			return tx.InsertInbound(t.Context(), &store.InboundMail{ID: newID(), Content: content})
+		})
+		if err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("after 32,000 pages: %v, want a final failure", err)
+	}
+	final(t, st)
 }
 
 // The log takes no more of a small disk than it needs to.

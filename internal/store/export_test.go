@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -84,6 +85,14 @@ func (s *Store) LogPages(ctx context.Context) (n int, err error) {
 // RenewAt sets from how many pages the log begins anew. Nothing may be written
 // yet.
 func (s *Store) RenewAt(pages int) { s.lite.checks.renewAt = pages }
+
+// OnRenewal sets what is told how many pages the writer copies before the log
+// begins anew. Nothing may be written yet.
+func (s *Store) OnRenewal(f func(pages int)) { s.lite.checks.left = f }
+
+// FileSync sets what stands in for the sync of the database file beside the
+// work. Nothing may be written yet.
+func (s *Store) FileSync(f func(*os.File) error) { s.lite.checks.sync = f }
 
 // LogShare gives that number for a file system of so many octets.
 func LogShare(size int64) int { return logShare(size) }

@@ -19,6 +19,7 @@ type lite struct {
 	s       *Store
 	lock    *os.File
 	index   *os.File // the index of the log, held open; see holdWALIndex
+	file    *os.File // the database, held open to be synced
 	path    string
 	renewAt int // pages of the log at which it begins anew
 	commits *committer
@@ -58,19 +59,19 @@ func (l *lite) start(ctx context.Context, c *Config) error {
 		return err
 	}
 	writer.deaf = true
-	if l.index, err = holdWALIndex(l.path + "-shm"); err != nil {
-		return errors.Join(err, writer.close())
+	if err := l.hold(); err != nil {
+		return errors.Join(err, writer.close(), l.letGo())
 	}
 	check, err := dialLite(ctx, l.dsn(true))
 	if err != nil {
-		return errors.Join(err, writer.close(), l.closeIndex())
+		return errors.Join(err, writer.close(), l.letGo())
 	}
 	n := maxBrowse + max(4, 2*runtime.GOMAXPROCS(0))
 	l.readers = make(chan *liteConn, n)
 	for range n {
 		l.readers <- nil
 	}
-	l.checks = newCheckpointer(l.s, check, l.renewAt)
+	l.checks = newCheckpointer(l.s, check, l.file, l.renewAt, c.Metrics)
 	l.commits = newCommitter(l.s, writer, l.checks, c.Metrics)
 	return nil
 }
@@ -185,15 +186,28 @@ func (l *lite) close() error {
 	for range cap(l.readers) {
 		l.readers <- &liteConn{closed: true}
 	}
-	return errors.Join(err, l.closeIndex(), l.lock.Close())
+	return errors.Join(err, l.letGo(), l.lock.Close())
 }
 
-// closeIndex lets go of the index once no connection is open.
-func (l *lite) closeIndex() error {
-	if l.index == nil {
-		return nil
+// hold opens the files that are needed beside SQLite's own descriptors. They
+// stay open as long as any connection (holdWALIndex says why).
+func (l *lite) hold() (err error) {
+	if l.index, err = holdWALIndex(l.path + "-shm"); err != nil {
+		return err
 	}
-	return l.index.Close()
+	l.file, err = os.Open(l.path)
+	return err
+}
+
+// letGo closes them once no connection is open.
+func (l *lite) letGo() error {
+	var errs []error
+	for _, f := range []*os.File{l.index, l.file} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // versionAtLeast compares versions number by number.

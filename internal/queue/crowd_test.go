@@ -1,0 +1,91 @@
+package queue
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pennypost"
+)
+
+func TestCrowd(t *testing.T) {
+	quiet := false
+	c := newCrowd(func() bool { return quiet }, 2)
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	want := func(what string, n int) {
+		t.Helper()
+		if got := c.room(now); got != n {
+			t.Errorf("%s: room for %d, want %d", what, got, n)
+		}
+	}
+	want("at first", 64)
+	c.take(64)
+	want("taken", 0)
+	now = now.Add(50 * time.Millisecond)
+	want("after 50 ms at 200 a second", 10)
+	c.take(10)
+	c.take(-4)
+	want("four given back", 4)
+	now = now.Add(time.Hour)
+	want("after an hour", 64)
+	c.take(100)
+	want("more came than was thought", -36)
+	now = now.Add(-time.Hour)
+	want("the clock was set back", -36)
+	quiet = true
+	want("quiet", 64)
+}
+
+// again frees n repetitions of a dest.
+func (x *world) again(dest string, n int) {
+	x.t.Helper()
+	jobs := make([]pennypost.Job, n)
+	for i := range jobs {
+		jobs[i] = x.job(dest)
+		jobs[i].Attempt = 1
+	}
+	x.store(jobs...)
+}
+
+// While the processors have no room, repetitions come at a pace; first tries,
+// from memory or the store, do not wait for them; and all come at once when there
+// is room.
+func TestRepetitionsWaitForProcessors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var quiet atomic.Bool
+		x := newWorld(t, Config{Quiet: quiet.Load}, func(x *world) deed { return x.finish })
+		for i := range 20 {
+			x.again(fmt.Sprintf("d%d.example", i), 200)
+		}
+		x.free("first.example", 300)
+		x.run()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		first := len(x.tried("first.example"))
+		if first != 300 {
+			t.Errorf("%d first tries in a second, want all 300", first)
+		}
+		cores := runtime.GOMAXPROCS(0)
+		step, pace := crowdStep*cores, crowdPace*cores
+		if n := x.total() - first; n < pace || n > step+pace {
+			t.Errorf("%d repetitions in the first second, want about %d and %d", n, step, pace)
+		}
+		x.accept("new.example", 1)
+		x.wantTried("new.example", 1)
+		before := x.total()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := x.total() - before; n < 2*pace*9/10 || n > 2*pace*11/10 {
+			t.Errorf("%d repetitions in two seconds, want about %d", n, 2*pace)
+		}
+		quiet.Store(true)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for i := range 20 {
+			x.wantTried(fmt.Sprintf("d%d.example", i), 200)
+		}
+	})
+}
