@@ -147,7 +147,7 @@ func New(c Config) (*Deliverer, error) {
 	qc.Store, qc.Kind, qc.Lane, qc.Work = c.Store, pennypost.JobDeliver, d.lane, d.work
 	qc.Now, qc.Rand, qc.Log, qc.Metrics = c.Now, c.Rand, c.Log, c.Metrics
 	if qc.Quiet == nil {
-		qc.Quiet = newRunnable(runtime.GOMAXPROCS(0) - 1).quiet
+		qc.Quiet = newRunnable(0).quiet
 	}
 	d.q = queue.New(qc)
 	return d, nil
