@@ -21,22 +21,22 @@ func TestCrowd(t *testing.T) {
 			t.Errorf("%s: room for %d, want %d", what, got, n)
 		}
 	}
-	want("at first", 64)
-	c.take(64)
+	want("at first", 8)
+	c.take(8)
 	want("taken", 0)
-	now = now.Add(50 * time.Millisecond)
-	want("after 50 ms at 200 a second", 10)
-	c.take(10)
-	c.take(-4)
-	want("four given back", 4)
+	now = now.Add(20 * time.Millisecond)
+	want("after 20 ms at 200 a second", 4)
+	c.take(4)
+	c.take(-2)
+	want("two given back", 2)
 	now = now.Add(time.Hour)
-	want("after an hour", 64)
-	c.take(100)
-	want("more came than was thought", -36)
+	want("after an hour", 8)
+	c.take(20)
+	want("more came than was thought", -12)
 	now = now.Add(-time.Hour)
-	want("the clock was set back", -36)
+	want("the clock was set back", -12)
 	quiet = true
-	want("quiet", 64)
+	want("quiet", 8)
 }
 
 // again frees n repetitions of a dest.
