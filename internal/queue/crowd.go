@@ -18,7 +18,7 @@ type crowd struct {
 }
 
 const (
-	crowdStep = 4                    // the allowance of a processor
+	crowdStep = 4                     // the allowance of a processor
 	crowdPace = 100                   // what it gets in a second, for each processor
 	crowdLook = 10 * time.Millisecond // between two looks, while claims wait for it
 )

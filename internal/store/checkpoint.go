@@ -131,7 +131,7 @@ func (c *checkpointer) look() error {
 	// syncs what was copied since the last renewal.
 	before := math.MaxInt
 	for range maxPasses {
-		if log, _, err = c.copy(c.conn); err != nil {
+		if log, err = c.copy(c.conn); err != nil {
 			return err
 		}
 		if log < c.renewAt {
@@ -163,7 +163,7 @@ func (c *checkpointer) renew() error {
 		log, copied, err := checkpoint(conn, "NOOP")
 		if err == nil {
 			c.left(log - copied)
-			_, _, err = c.copy(conn)
+			_, err = c.copy(conn)
 		}
 		if errors.Is(err, errBehindSync) {
 			c.s.fail(err) // before the next transaction begins the log anew
@@ -177,12 +177,12 @@ func (c *checkpointer) renew() error {
 	}
 }
 
-// copy copies as much of the log as it can.
-func (c *checkpointer) copy(conn *liteConn) (log, copied int, err error) {
-	if log, copied, err = checkpoint(conn, "PASSIVE"); err == nil {
+// copy copies as much of the log as it can, and gives the pages in the log.
+func (c *checkpointer) copy(conn *liteConn) (log int, err error) {
+	if log, _, err = checkpoint(conn, "PASSIVE"); err == nil {
 		err = c.s.confirm()
 	}
-	return log, copied, err
+	return log, err
 }
 
 // checkpoint copies as much of the log as it can without waiting for anybody
