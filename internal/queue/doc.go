@@ -30,6 +30,10 @@
 // Within a lane smaller priorities go first, then first tries before
 // repetitions (three to one), then tenants in turn, then the order of arrival.
 //
+// Repetitions that come due in thousands are claimed a few at a time while the
+// processors have room (Config.Quiet), and at a pace while they have none
+// (crowd.go). First tries wait for no allowance.
+//
 // # Groups
 //
 // A lane may be shared by strangers: all domains at one provider have one, and

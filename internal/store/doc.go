@@ -15,8 +15,9 @@
 // and so is one that cannot be believed (confirm.go). A full disk is not: what
 // does not fit into the log was not committed, and room for the log's index is
 // taken at the start (walindex.go).
-// The checkpointer copies the log into the file beside the work
-// (checkpoint.go). The driver is called without database/sql, which would cost
+// The checkpointer copies the log into the file beside the work, and syncs it
+// there, so that the writer stands still for milliseconds when the log begins
+// anew (checkpoint.go). The driver is called without database/sql, which would cost
 // more than the statements (liteconn.go). A lock on the directory keeps other
 // processes out, and proves that every earlier session is dead.
 //
