@@ -33,6 +33,8 @@ type rogue struct {
 	l     net.Listener
 	mu    sync.Mutex
 	conns map[net.Conn]bool
+	came  int           // connections so far
+	both  chan struct{} // closed when atOnce have come
 	took  []fakenet.Mail
 	tls   int // sessions with TLS
 }
@@ -90,6 +92,9 @@ func (r *rogue) serve() {
 		}
 		r.mu.Lock()
 		r.conns[c] = true
+		if r.came++; r.came == atOnce {
+			close(r.both)
+		}
 		r.mu.Unlock()
 		go func() {
 			defer func() {
@@ -98,6 +103,12 @@ func (r *rogue) serve() {
 				delete(r.conns, c)
 				r.mu.Unlock()
 			}()
+			// Whoever is told first that it is out of reach keeps the others
+			// back that are not on their way yet.
+			select {
+			case <-r.both:
+			case <-time.After(time.Second):
+			}
 			r.session(c)
 		}()
 	}
@@ -302,7 +313,7 @@ func TestMailServersThatMisbehave(t *testing.T) {
 	to := make([][]string, len(tests))
 	outcomes := 100 // of mail for good servers
 	for i, tt := range tests {
-		r := &rogue{stage: tt.stage, does: tt.does, cert: good, conns: make(map[net.Conn]bool)}
+		r := &rogue{stage: tt.stage, does: tt.does, cert: good, conns: make(map[net.Conn]bool), both: make(chan struct{})}
 		domain := fmt.Sprintf("r%d.test", i)
 		switch tt.does {
 		case "expired":
