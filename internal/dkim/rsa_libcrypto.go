@@ -130,24 +130,31 @@ func (lib *libcrypto) parse(der []byte) (uintptr, error) {
 	return pkey, nil
 }
 
-// sign makes a PKCS #1 v1.5 signature of size octets over a SHA-256 digest.
-// A context is made for each: it costs some microseconds of some hundred, and
-// nothing is left to share or to free.
-func (lib *libcrypto) sign(pkey uintptr, digest []byte, size int) ([]byte, error) {
+// context makes a context to sign SHA-256 digests as PKCS #1 v1.5 with a key. It
+// may sign often, one at a time (EVP_PKEY_sign(3)). To make it takes a tenth of
+// the time of a signature.
+func (lib *libcrypto) context(pkey uintptr) (uintptr, error) {
 	ctx := call(lib.ctxNew, pkey, 0)
 	if ctx == 0 {
-		return nil, fmt.Errorf("%w: EVP_PKEY_CTX_new", errLibcrypto)
+		return 0, fmt.Errorf("%w: EVP_PKEY_CTX_new", errLibcrypto)
 	}
-	defer call(lib.ctxFree, ctx)
+	if callInt(lib.signInit, ctx) <= 0 ||
+		callInt(lib.setPadding, ctx, rsaPKCS1Padding) <= 0 ||
+		callInt(lib.setMD, ctx, lib.sha256MD) <= 0 {
+		call(lib.errClear)
+		call(lib.ctxFree, ctx)
+		return 0, fmt.Errorf("%w: EVP_PKEY_sign_init", errLibcrypto)
+	}
+	return ctx, nil
+}
 
+// sign makes a signature of size octets over a digest.
+func (lib *libcrypto) sign(ctx uintptr, digest []byte, size int) ([]byte, error) {
 	sig := make([]byte, size)
 	n := new(uintptr)
 	*n = uintptr(size)
-	if callInt(lib.signInit, ctx) <= 0 ||
-		callInt(lib.setPadding, ctx, rsaPKCS1Padding) <= 0 ||
-		callInt(lib.setMD, ctx, lib.sha256MD) <= 0 ||
-		callInt(lib.pkeySign, ctx, uintptr(unsafe.Pointer(&sig[0])), uintptr(unsafe.Pointer(n)), //nolint:gosec // G103: as above
-			uintptr(unsafe.Pointer(&digest[0])), uintptr(len(digest))) <= 0 { //nolint:gosec // G103: as above
+	if callInt(lib.pkeySign, ctx, uintptr(unsafe.Pointer(&sig[0])), uintptr(unsafe.Pointer(n)), //nolint:gosec // G103: as above
+		uintptr(unsafe.Pointer(&digest[0])), uintptr(len(digest))) <= 0 { //nolint:gosec // G103: as above
 		// Its queue of errors belongs to whichever thread we ran on.
 		call(lib.errClear)
 		return nil, fmt.Errorf("%w: EVP_PKEY_sign", errLibcrypto)
@@ -158,11 +165,56 @@ func (lib *libcrypto) sign(pkey uintptr, digest []byte, size int) ([]byte, error
 	return sig, nil
 }
 
-// A libSigner signs with libcrypto.
-type libSigner struct {
-	key  *rsa.PrivateKey
+// maxContexts is how many contexts of a key are kept; more are freed after use.
+const maxContexts = 8
+
+// contexts are those of a key, and the key.
+type contexts struct {
 	lib  *libcrypto
 	pkey uintptr
+	idle chan uintptr
+}
+
+// sign makes a signature with a context that nobody else uses. One that failed
+// is not used again.
+func (c *contexts) sign(digest []byte, size int) (_ []byte, err error) {
+	var ctx uintptr
+	select {
+	case ctx = <-c.idle:
+	default:
+		if ctx, err = c.lib.context(c.pkey); err != nil {
+			return nil, err
+		}
+	}
+	sig, err := c.lib.sign(ctx, digest, size)
+	if err == nil {
+		select {
+		case c.idle <- ctx:
+			return sig, nil
+		default:
+		}
+	}
+	call(c.lib.ctxFree, ctx)
+	return sig, err
+}
+
+// free frees what is outside of Go's memory.
+func (c *contexts) free() {
+	for {
+		select {
+		case ctx := <-c.idle:
+			call(c.lib.ctxFree, ctx)
+		default:
+			call(c.lib.pkeyFree, c.pkey)
+			return
+		}
+	}
+}
+
+// A libSigner signs with libcrypto.
+type libSigner struct {
+	key      *rsa.PrivateKey
+	contexts *contexts
 }
 
 // NewRSASigner gives the fastest signer there is for a key: libcrypto when it
@@ -191,11 +243,11 @@ func newLibSigner(lib *libcrypto, key *rsa.PrivateKey) (*libSigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &libSigner{key: key, lib: lib, pkey: pkey}
-	runtime.AddCleanup(s, func(pkey uintptr) { call(lib.pkeyFree, pkey) }, pkey)
+	s := &libSigner{key: key, contexts: &contexts{lib: lib, pkey: pkey, idle: make(chan uintptr, maxContexts)}}
+	runtime.AddCleanup(s, (*contexts).free, s.contexts)
 
 	digest := sha256.Sum256([]byte("pennypost"))
-	sig, err := lib.sign(pkey, digest[:], key.Size())
+	sig, err := s.contexts.sign(digest[:], key.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +267,7 @@ func (s *libSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts
 	if _, pss := opts.(*rsa.PSSOptions); pss || opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
 		return s.key.Sign(random, digest, opts)
 	}
-	sig, err := s.lib.sign(s.pkey, digest, s.key.Size())
+	sig, err := s.contexts.sign(digest, s.key.Size())
 	runtime.KeepAlive(s)
 	if err != nil {
 		return s.key.Sign(random, digest, opts)
