@@ -89,3 +89,24 @@ func TestRepetitionsWaitForProcessors(t *testing.T) {
 		}
 	})
 }
+
+// Thousands of dests of which nothing is known, after a restart or with mail for
+// very many, do not wait for an allowance: theirs are first tries.
+func TestFirstTriesOfManyDestsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		never := func() bool { return false }
+		x := newWorld(t, Config{Quiet: never}, func(x *world) deed { return x.finish })
+		const dests = 2000
+		jobs := make([]pennypost.Job, dests)
+		for i := range jobs {
+			jobs[i] = x.job(fmt.Sprintf("d%d.example", i))
+		}
+		x.store(jobs...)
+		x.run()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := x.total(); n != dests {
+			t.Errorf("%d of %d first tries in a second", n, dests)
+		}
+	})
+}

@@ -16,7 +16,7 @@ type dest struct {
 	bytes    int64
 	more     bool // the store has due jobs of it, as far as we know
 	wanting  bool // in Queue.want or Queue.waiting
-	firsts   bool // the last claim brought first tries only
+	last     brought
 	parked   bool // in group.parked
 }
 

@@ -300,14 +300,14 @@ func (f *feeder) claim(ctx context.Context) error {
 func (q *Queue) orders() []claim {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	o := orderList{q: q, room: q.crowd.room(q.c.Now())}
+	o := orderList{q: q, room: q.crowd.room(q.c.Now()), guess: crowdGuess}
 	for o.room > 0 && len(q.waiting) > 0 && o.open() {
 		if !o.take(&q.waiting) {
 			return o.list
 		}
 	}
 	for len(q.want) > 0 && o.open() {
-		if d := q.want[0]; o.room <= 0 && !d.firsts {
+		if d := q.want[0]; o.room <= 0 && q.crowd.needs(d) {
 			q.want = behead(q.want)
 			q.waiting = append(q.waiting, d)
 			continue
@@ -321,14 +321,17 @@ func (q *Queue) orders() []claim {
 
 // An orderList is a list of claims that is being made.
 type orderList struct {
-	q    *Queue
-	list []claim
-	sum  int // jobs
-	room int // for repetitions
+	q     *Queue
+	list  []claim
+	sum   int // jobs
+	room  int // for repetitions
+	guess int // for those of whom nothing is known
 }
 
 // open tells whether there is room for more in the transaction.
-func (o *orderList) open() bool { return len(o.list) < claimDests && o.sum < claimJobs }
+func (o *orderList) open() bool {
+	return len(o.list) < claimDests && o.sum < claimJobs && o.guess > 0
+}
 
 // take makes a claim for the first dest of a list, if there is room for it.
 // False: there is no room for anybody.
@@ -346,11 +349,15 @@ func (o *orderList) take(from *[]*dest) bool {
 		return true
 	}
 	c := claim{d: d, n: n}
-	if !d.firsts {
+	switch {
+	case q.crowd.needs(d):
 		c.n = min(n, o.room)
 		c.allowed = c.n
 		o.room -= c.n
 		q.crowd.take(c.n)
+	case d.last == unknown:
+		c.n = min(n, o.guess)
+		o.guess -= c.n
 	}
 	q.tasks += c.n
 	d.held += c.n
@@ -389,14 +396,14 @@ func (q *Queue) unprobe(d *dest) {
 func (q *Queue) claimed(claims []claim, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err != nil {
+		for i := range claims {
+			q.unclaimed(&claims[i], err)
+		}
+	}
+	q.crowd.learn(claims)
 	for _, c := range claims {
 		q.unprobe(c.d)
-		if err != nil {
-			q.unclaimed(&c, err)
-		}
-		again := c.again()
-		q.crowd.take(again - c.allowed)
-		c.d.firsts = again == 0 && len(c.jobs) > 0
 		q.tasks -= c.n - len(c.jobs)
 		c.d.held -= c.n - len(c.jobs)
 		c.d.more = c.more
