@@ -172,43 +172,57 @@ const maxContexts = 8
 type contexts struct {
 	lib  *libcrypto
 	pkey uintptr
-	idle chan uintptr
+	mu   sync.Mutex
+	idle []uintptr
 }
 
-// sign makes a signature with a context that nobody else uses. One that failed
-// is not used again.
-func (c *contexts) sign(digest []byte, size int) (_ []byte, err error) {
-	var ctx uintptr
-	select {
-	case ctx = <-c.idle:
-	default:
-		if ctx, err = c.lib.context(c.pkey); err != nil {
-			return nil, err
-		}
+// take gives a context that nobody else uses.
+func (c *contexts) take() (uintptr, error) {
+	c.mu.Lock()
+	if n := len(c.idle); n > 0 {
+		ctx := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		c.mu.Unlock()
+		return ctx, nil
+	}
+	c.mu.Unlock()
+	return c.lib.context(c.pkey)
+}
+
+// giveBack keeps a context for the next, if there is room.
+func (c *contexts) giveBack(ctx uintptr) {
+	c.mu.Lock()
+	full := len(c.idle) >= maxContexts
+	if !full {
+		c.idle = append(c.idle, ctx)
+	}
+	c.mu.Unlock()
+	if full {
+		call(c.lib.ctxFree, ctx)
+	}
+}
+
+// sign makes a signature. A context that failed is not used again.
+func (c *contexts) sign(digest []byte, size int) ([]byte, error) {
+	ctx, err := c.take()
+	if err != nil {
+		return nil, err
 	}
 	sig, err := c.lib.sign(ctx, digest, size)
-	if err == nil {
-		select {
-		case c.idle <- ctx:
-			return sig, nil
-		default:
-		}
+	if err != nil {
+		call(c.lib.ctxFree, ctx)
+		return nil, err
 	}
-	call(c.lib.ctxFree, ctx)
-	return sig, err
+	c.giveBack(ctx)
+	return sig, nil
 }
 
 // free frees what is outside of Go's memory.
 func (c *contexts) free() {
-	for {
-		select {
-		case ctx := <-c.idle:
-			call(c.lib.ctxFree, ctx)
-		default:
-			call(c.lib.pkeyFree, c.pkey)
-			return
-		}
+	for _, ctx := range c.idle {
+		call(c.lib.ctxFree, ctx)
 	}
+	call(c.lib.pkeyFree, c.pkey)
 }
 
 // A libSigner signs with libcrypto.
@@ -243,7 +257,7 @@ func newLibSigner(lib *libcrypto, key *rsa.PrivateKey) (*libSigner, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &libSigner{key: key, contexts: &contexts{lib: lib, pkey: pkey, idle: make(chan uintptr, maxContexts)}}
+	s := &libSigner{key: key, contexts: &contexts{lib: lib, pkey: pkey}}
 	runtime.AddCleanup(s, (*contexts).free, s.contexts)
 
 	digest := sha256.Sum256([]byte("pennypost"))
