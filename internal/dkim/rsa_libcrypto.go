@@ -219,6 +219,8 @@ func (c *contexts) sign(digest []byte, size int) ([]byte, error) {
 
 // free frees what is outside of Go's memory.
 func (c *contexts) free() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, ctx := range c.idle {
 		call(c.lib.ctxFree, ctx)
 	}
